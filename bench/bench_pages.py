@@ -165,7 +165,7 @@ def find_values(client: FlaskClient) -> Values:
                 "": read(select(Suppression.public_id).order_by(Suppression.id.desc()))
             },
             "tag": {"": TAG},
-            "reason": {reason: reason for reason in ("opted_out", "no_consent", "no_window")},
+            "reason": {reason: reason for reason in ("opted_out", "no_window")},
             "user_id": {"": "2"},
             "client": {"": "shop"},
             "name": {"": "template-0"},

@@ -115,6 +115,14 @@ def read_lines(
     return (_name_columns(fields, *group) for group in groups), excluded
 
 
+def list_excluded(lines: Sequence[str]) -> Iterator[tuple[str, ExclusionReason]]:
+    """Yield the people of some lines whom the query excludes, each with the reason."""
+    for line in lines:
+        phone, index, _ = line.split(_BETWEEN, 2)
+        if reason := EXCLUSION_REASONS[int(index)]:
+            yield phone, reason
+
+
 def _join(request: BroadcastRequest, dialect: Dialect) -> ColumnElement[Any]:
     """Return a person's line: number, exclusion, zone, language, then the fields of texts."""
     columns = [
@@ -154,7 +162,7 @@ def _group_by_language(
         return
     wanted = columns[3]
     chosen = [choose_language(own or None, request.texts, request.language) for own in wanted]
-    for language in set(chosen):
+    for language in dict.fromkeys(chosen):  # in an order that does not change
         yield language, _select_rows(columns, [other == language for other in chosen])
 
 

@@ -48,7 +48,7 @@ def list_some(
 
 
 def list_left_out(
-    ctx: Context, draft: Row[Any], reason: ExclusionReason | None, *, skipped: int, limit: int
+    ctx: Context, draft: Row[Any], reason: ExclusionReason, *, skipped: int, limit: int
 ) -> tuple[list[str], bool]:
     """Return numbers of a draft's audience that get nothing for a reason: see iterate_excluded.
 

@@ -4,13 +4,19 @@ A million people are some thousand groups at most, so that most of the time goes
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
 
 from app.phone.country import find_country
-from app.sms.audience.columns import AudienceHash, PeopleColumns, iterate_lines, read_lines
+from app.sms.audience.columns import (
+    AudienceHash,
+    PeopleColumns,
+    iterate_lines,
+    list_excluded,
+    read_lines,
+)
 from app.sms.content.measure import TextPattern
 from app.sms.context import Context
 from app.sms.eligibility.decide import AlikePeople, find_own_exclusions, list_over_cap
@@ -60,10 +66,26 @@ def count_groups(
         groups, without_text = read_lines(request, lines)
         excluded += without_text
         for people in groups:
-            with ctx.db.read() as tx:
-                own = find_own_exclusions(tx, ctx, people.phones, request.category, over_cap)
-            counts.update(_list_keys(request, people, representatives, own))
+            counts.update(_list_keys(ctx, request, people, representatives, over_cap))
     return {AlikeGroup._make(key): number for key, number in counts.items()}, excluded
+
+
+def iterate_people(
+    ctx: Context, request: BroadcastRequest, alike: AlikePeople, starts_at: datetime
+) -> Iterator[tuple[str, Any]]:
+    """Yield each person of an audience with what an AlikeGroup has, the first stored ones first.
+
+    Those whom its query excludes have the reason instead.  Raises QueryTooSlow.
+    """
+    representatives = _Representatives(ctx, alike)
+    over_cap = _list_over_cap(ctx, request, starts_at)
+    for lines in iterate_lines(ctx, request):
+        people_in_order = sorted(lines)
+        yield from list_excluded(people_in_order)
+        groups, _ = read_lines(request, people_in_order)
+        for people in groups:
+            keys = _list_keys(ctx, request, people, representatives, over_cap)
+            yield from zip(people.phones, keys, strict=False)
 
 
 def _list_over_cap(ctx: Context, request: BroadcastRequest, starts_at: datetime) -> set[str]:
@@ -74,12 +96,15 @@ def _list_over_cap(ctx: Context, request: BroadcastRequest, starts_at: datetime)
 
 
 def _list_keys(
+    ctx: Context,
     request: BroadcastRequest,
     people: PeopleColumns,
     representatives: "_Representatives",
-    own: Mapping[str, ExclusionReason],
+    over_cap: set[str],
 ) -> Iterator[tuple[Any, ...]]:
     """Return what an AlikeGroup has, of each of these people."""
+    with ctx.db.read() as tx:
+        own = find_own_exclusions(tx, ctx, people.phones, request.category, over_cap)
     pattern = TextPattern(request.texts.get(people.language or "", request.text))
     defaults = collect_defaults(request)
     sizes = pattern.measure_columns(people.values, defaults, len(people.phones))

@@ -27,7 +27,7 @@ from app.sms.eligibility.decide import (
 )
 from app.sms.eligibility.quiet_hours import Location, locate_phone
 from app.sms.models.states import ExclusionReason
-from app.sms.quotes.alike import count_groups
+from app.sms.quotes.alike import AlikeGroup, count_groups, iterate_people
 from app.sms.request.model import BroadcastRequest, collect_defaults
 
 _ALLOWED = Eligibility()
@@ -86,24 +86,49 @@ def estimate_request(
 
 def iterate_excluded(
     ctx: Context, request: BroadcastRequest
-) -> Iterator[tuple[str, ExclusionReason | None]]:
+) -> Iterator[tuple[str, ExclusionReason]]:
     """Yield the recipients of a request who get nothing, each with the reason, as of its start.
 
-    It is None for quiet hours that end too late.  Raises QueryTooSlow.
+    It is QUIET_HOURS for those that end too late.  Raises QueryTooSlow.
     """
     span = find_span(ctx, request)
-    for chunk in iterate_chunks(ctx, request, page_size=PAGE_SIZE):
-        if chunk.exclusion_reason is not None:
-            yield from ((phone, chunk.exclusion_reason) for phone in chunk.recipients)
-            continue
-        for phones in chunked(chunk.recipients):
-            with ctx.db.read() as tx:
-                found = check_phones(tx, ctx, request, phones, span, zones=chunk.zones)
-            for phone in filter(found.__contains__, phones):
-                eligibility = found[phone]
-                if eligibility.find_send_time(*span) is None:
-                    late = eligibility.not_before is not None
-                    yield phone, None if late else eligibility.exclusion_reason
+    if request.audience is not None:
+        yield from _iterate_audience(ctx, request, span)
+        return
+    for phones in chunked(request.recipients):
+        with ctx.db.read() as tx:
+            found = check_phones(tx, ctx, request, phones, span)
+        for phone in filter(found.__contains__, phones):
+            if reason := _explain(found[phone], span):
+                yield phone, reason
+
+
+def _iterate_audience(
+    ctx: Context, request: BroadcastRequest, span: Span
+) -> Iterator[tuple[str, ExclusionReason]]:
+    """Yield those of an audience who get nothing: alike people are decided about once."""
+    starts_at, ends_at = span
+    alike = AlikePeople(ctx, request.category, now=starts_at, ends_at=ends_at)
+    reasons: dict[AlikeGroup | ExclusionReason, ExclusionReason | None] = {}
+    for phone, group in iterate_people(ctx, request, alike, starts_at):
+        if group not in reasons:
+            reasons[group] = _find_reason(alike, group, span)
+        if reason := reasons[group]:
+            yield phone, reason
+
+
+def _find_reason(
+    alike: AlikePeople, group: AlikeGroup | ExclusionReason, span: Span
+) -> ExclusionReason | None:
+    if isinstance(group, ExclusionReason):
+        return group
+    phone, zone, own, _, parts = group
+    return _explain(alike.check(phone, zone, own), span) if parts else ExclusionReason.NO_VALUE
+
+
+def _explain(eligibility: Eligibility, span: Span) -> ExclusionReason | None:
+    """Return why a recipient gets nothing; None for one who gets the text, now or later."""
+    return None if eligibility.find_send_time(*span) else eligibility.exclusion_reason
 
 
 def find_span(ctx: Context, request: BroadcastRequest) -> Span:

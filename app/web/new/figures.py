@@ -27,7 +27,7 @@ _FEW = 3
 _MAX_COUNTRIES = 10
 _MAX_WAITS = 5
 _R = ExclusionReason
-_LEFT_OUT: dict[ExclusionReason | None, str] = {
+_LEFT_OUT = {
     _R.ERASED: "Their data was erased",
     _R.NUMBER_NOT_ALLOWED: "Their numbers are premium, shared-cost or satellite numbers",
     _R.COUNTRY_NOT_ALLOWED: "Texts to their country are not allowed",
@@ -37,10 +37,8 @@ _LEFT_OUT: dict[ExclusionReason | None, str] = {
     _R.NO_VALUE: "A placeholder has no value for them, and no default",
     _R.FREQUENCY_CAP: "They had as much marketing as a day may bring",
     _R.NO_WINDOW: "It is quiet at any time in one of their zones",
-    None: "Their quiet hours end after it ends",
+    _R.QUIET_HOURS: "Their quiet hours end after it ends",
 }
-# The key of None.
-_LATE = "late"
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 
 
@@ -170,10 +168,10 @@ def describe_shorter(counted: TextCount, shorter: ShorterText | None) -> str:
     return said
 
 
-def find_reason(key: str) -> tuple[ExclusionReason | None, str]:
+def find_reason(key: str) -> tuple[ExclusionReason, str]:
     """Return the reason of a line of those who are left out, and its sentence.  Raises NotFound."""
     for reason, sentence in _LEFT_OUT.items():
-        if key == _name_reason(reason):
+        if key == reason.value:
             return reason, sentence
     raise NotFound("There is no such reason to leave people out.")
 
@@ -342,16 +340,12 @@ def _say_cost(counted: TextCount | DraftCount) -> str:
 def _list_left_out(excluded: Mapping[Any, int], late: int) -> list[dict[str, Any]]:
     """Return why people are left out, the most frequent reason first."""
     ordered = sorted(excluded.items(), key=lambda item: -item[1])
-    lines = [*((_R(reason), figure) for reason, figure in ordered), (None, late)]
+    lines = [*((_R(reason), figure) for reason, figure in ordered), (_R.QUIET_HOURS, late)]
     return [
-        {"key": _name_reason(reason), "sentence": _LEFT_OUT[reason], "figure": figure}
+        {"key": reason.value, "sentence": _LEFT_OUT[reason], "figure": figure}
         for reason, figure in lines
         if figure
     ]
-
-
-def _name_reason(reason: ExclusionReason | None) -> str:
-    return reason.value if reason else _LATE
 
 
 def _add_currency(amount: str, currency: str) -> str:

@@ -73,7 +73,8 @@ def test_groups_have_the_figures_of_each_person(service, seed):
 
             assert grouped == one_by_one
             listed = Counter(reason for _, reason in iterate_excluded(ctx, request))
-            assert listed == grouped.excluded + Counter({None: grouped.expired_before_window})
+            late = Counter({ExclusionReason.QUIET_HOURS: grouped.expired_before_window})
+            assert listed == grouped.excluded + late
             counted = grouped.recipients.total() + grouped.excluded.total()
             assert counted + grouped.expired_before_window == _PEOPLE
     assert set(grouped.excluded) >= {ExclusionReason.OPTED_OUT, ExclusionReason.NO_CONSENT}

@@ -73,10 +73,10 @@ def test_who_is_left_out_is_listed_by_reason_some_at_a_time(service, sender):
     assert all(phone in others for phone in phones[51:])
     assert phones[50] not in others
     no_one = "No one is left out for this now."
-    for path in ("left-out/late", "left-out/opted_out?after=99999999999999999999"):
+    for path in ("left-out/quiet_hours", "left-out/opted_out?after=99999999999999999999"):
         assert no_one in read_text(sender.get(f"{draft}/{path}"))
-    assert sender.get(f"{draft}/left-out/quiet_hours").status_code == 404
-    assert sender.get(f"{begin(sender)}/left-out/late").location.endswith("/confirm")
+    assert sender.get(f"{draft}/left-out/canary").status_code == 404
+    assert sender.get(f"{begin(sender)}/left-out/inactive").location.endswith("/confirm")
 
 
 def test_each_step_says_what_the_draft_comes_to_and_what_is_missing(sender, sandbox, caller):
