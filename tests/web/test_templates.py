@@ -47,7 +47,7 @@ def test_each_edit_is_a_version_unless_nothing_changes(author):
     newest = read_text(author.get(PAGE))
     assert "Version 2 is kept." in newest
     assert "Version 2 of 2" in newest
-    assert "instead of 160: Character Times Instead – en dash 1 -" in newest
+    assert "instead of 160: – (use -)." in newest
     assert "Hi ${first_name}" in read_text(author.get(f"{PAGE}?version=1"))
 
 

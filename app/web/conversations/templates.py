@@ -117,7 +117,7 @@ def show(client: str, name: str) -> str:
             "language": language,
             "pieces": PLACEHOLDER.split(row.texts[language]),
             "size": describe_size(row.texts[language]),
-            "costly": find_non_gsm_characters(PLACEHOLDER.sub("", row.texts[language])),
+            "costly": find_costly(row.texts[language]),
         }
         for language in _order(row)
     ]
@@ -172,6 +172,19 @@ def describe_size(text: str) -> str:
     parts = f"{size.parts} part" if size.parts == 1 else f"{size.parts} parts"
     more = " and what the placeholders add" if bare != text else ""
     return f"{parts}, {size.encoding.value}, {len(bare)} characters{more}"
+
+
+def find_costly(text: str) -> str:
+    """Return the characters that make parts short, each with a cheaper spelling; "" without any.
+
+    >>> find_costly("Don’t ❄")
+    "’ (use '), ❄"
+    """
+    found = find_non_gsm_characters(PLACEHOLDER.sub("", text))
+    return ", ".join(
+        f"{costly.character} (use {costly.look_alike})" if costly.look_alike else costly.character
+        for costly in found
+    )
 
 
 def _as(client: str) -> Context:
