@@ -36,6 +36,7 @@ def test_a_template_is_read_when_it_is_chosen_and_when_it_is_sent_once_its_kind_
     page.get_by_label("User name").fill(make_user(service, Role.AUTHOR))
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/new")  # what is typed before the scripts are there is not counted
 
     page.get_by_label("Text", exact=True).fill("Typed first")
     expect(page.locator("#count")).to_contain_text("11 characters")
