@@ -189,13 +189,13 @@ def _choose_counter(limit: str, read_limit: str) -> _Counter | None:
     would drop or repeat a refused one.
     """
     view = current_app.view_functions.get(request.endpoint or "")
-    client = g.get("client")
-    caller = f"client:{client.name}" if client else f"address:{group_address(request.remote_addr)}"
     if getattr(view, SCOPE_MARK, PUBLIC) in (PUBLIC, PAGE):
         address = f"public:{group_address(request.remote_addr)}"
         return None if request.path == CALLBACK_PATH else _Counter(_PUBLIC_LIMIT, address)
+    client = g.get("client")
     if client and getattr(view, BRAKES_MARK, False):
         return None
+    caller = f"client:{client.name}" if client else f"address:{group_address(request.remote_addr)}"
     if request.method in _READS:
         return _Counter(read_limit, f"{caller}:read", "READ_RATE_LIMIT")
     return _Counter(limit, caller, "RATE_LIMIT")
