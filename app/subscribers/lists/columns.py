@@ -69,11 +69,12 @@ _NAME_PARTS |= dict.fromkeys(("nombre", "nome", "adı"), FIRST_NAME)
 _TICKS = dict.fromkeys("✓✔✅☑☒🗹", "true") | dict.fromkeys("✗✘❌✖☐□", "false")
 _BELOW = "its headers seem to be in line {}: remove the lines above"
 _SAME = "two columns of phone numbers have one header: rename or remove one"
-# Headers have fewer digits than a phone number.
+# What a header has beside a word for phones if a row's person has several.
 _NUMBER_BEHIND = re.compile("_?[0-9]$")
 _FURTHER = frozenset(
     ("other", "second", "secondary", "alt", "alternate", "alternative", "additional", "backup")
 )
+# Headers have fewer digits than a phone number.
 _NUMBER_DIGITS = 5
 _DIGITS = re.compile(f"[0-9]{{{_NUMBER_DIGITS}}}")
 
