@@ -40,7 +40,7 @@ from app.config.accounts import SecondFactor
 from app.config.keys import PEOPLE_CLIENT
 from app.config.scopes import KeyScope
 from app.errors import BadInput, ClarionError
-from app.sms.audience.grown import list_stuck
+from app.sms.broadcasts.views import list_stuck
 from app.sms.caps.caps import list_used_caps
 from app.sms.context import Context
 from app.sms.drafts.approval import list_asked

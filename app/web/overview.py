@@ -14,9 +14,9 @@ from app.health import Readiness
 from app.http.reasons import capitalize
 from app.phone.e164 import inspect_number
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
-from app.sms.audience.grown import find_growth, list_stuck
+from app.sms.audience.grown import find_growth
 from app.sms.broadcasts.progress import count_waiting
-from app.sms.broadcasts.views import BroadcastView, list_newest
+from app.sms.broadcasts.views import BroadcastView, list_newest, list_stuck
 from app.sms.context import Context
 from app.sms.current import current_context
 from app.sms.drafts.approval import list_asked

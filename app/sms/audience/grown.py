@@ -7,7 +7,7 @@ are looked up, before the first text.  Once the broadcast is resumed, those who 
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, and_, func, select, update
 
 from app.config.keys import OWN_CLIENT
 from app.db.audit import write_audit
@@ -18,8 +18,11 @@ from app.sms.models.states import BroadcastStatus
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
 _MOST, _GROWN_TO = "most_people", "grown_to"
-_STUCK = (BroadcastStatus.HALTED, BroadcastStatus.MISSED_START)
-_MAX_SHOWN = 20
+# What find_growth finds.
+HAS_GROWN = and_(
+    _BROADCASTS.c.status == BroadcastStatus.PAUSED,
+    _BROADCASTS.c.options[_GROWN_TO].as_integer().is_not(None),
+)
 
 
 def pause_if_grown(tx: Connection, ctx: Context, broadcast: Row[Any]) -> None:
@@ -49,23 +52,10 @@ def find_growth(broadcast: Row[Any]) -> int | None:
     return grown_to if broadcast.status is BroadcastStatus.PAUSED else None
 
 
-def list_stuck(ctx: Context) -> list[Row[Any]]:
-    """List broadcasts that wait for a person: halted, not started in time, or grown."""
-    columns = _BROADCASTS.c
-    shown = (
-        columns.public_id,
-        columns.reference,
-        columns.text,
-        columns.status,
-        columns.send_at,
-        columns.options,
-    )
-    query: Select[Any] = select(*shown).where(columns.status.in_((*_STUCK, BroadcastStatus.PAUSED)))
-    with ctx.db.read() as tx:
-        rows = tx.execute(query.order_by(columns.id)).all()
-    return [row for row in rows if row.status in _STUCK or find_growth(row)][:_MAX_SHOWN]
-
-
-def accept_growth(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a broadcast that is resumed."""
-    return {name: value for name, value in options.items() if name != _GROWN_TO}
+def accept_growth(tx: Connection, broadcast: Row[Any]) -> None:
+    """Let a broadcast that is resumed go to all who were found."""
+    if _GROWN_TO in broadcast.options:
+        options = {name: value for name, value in broadcast.options.items() if name != _GROWN_TO}
+        tx.execute(
+            update(_BROADCASTS).where(_BROADCASTS.c.id == broadcast.id).values(options=options)
+        )

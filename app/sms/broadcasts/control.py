@@ -50,8 +50,7 @@ def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
             raise _conflict(broadcast, "resumed")
         ahead = broadcast.send_at is not None and broadcast.send_at > ctx.now()
         status = _B.SCHEDULED if ahead else _B.QUEUED
-        ours = update(Broadcast).where(Broadcast.id == broadcast.id)
-        tx.execute(ours.values(options=accept_growth(broadcast.options)))
+        accept_growth(tx, broadcast)
         _change_status(tx, ctx, broadcast, status, actor=actor, action="resume")
         finalize_in(tx, ctx, broadcast.id)
 

@@ -12,6 +12,7 @@ from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
 from app.pagination import Page, make_page
 from app.sms.analytics.delivery import DeliveryFigures, read_delivery
+from app.sms.audience.grown import HAS_GROWN
 from app.sms.broadcasts.progress import Progress, read_progress
 from app.sms.context import Context
 from app.sms.lifecycle.counts import (
@@ -35,6 +36,8 @@ from app.sms.models.states import (
     ExclusionReason,
 )
 from app.sms.models.statuses import MessageStatus
+
+_MAX_STUCK = 20
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 # Every submission of a small broadcast runs these three for its answer.
@@ -281,6 +284,14 @@ def list_newest(
         for status in statuses:
             rows += tx.execute(newest.where(_BROADCASTS.c.status == status)).all()
         return _view(tx, ctx, rows)
+
+
+def list_stuck(ctx: Context) -> list[Row[Any]]:
+    """List rows of broadcasts that wait for a person: halted, not started in time, or grown."""
+    is_stuck = _BROADCASTS.c.status.in_((BroadcastStatus.HALTED, BroadcastStatus.MISSED_START))
+    query = select(_BROADCASTS).where(or_(is_stuck, HAS_GROWN)).order_by(_BROADCASTS.c.id)
+    with ctx.db.read() as tx:
+        return list(tx.execute(query.limit(_MAX_STUCK)).all())
 
 
 def list_batch_ids(ctx: Context, broadcast_id: int, *, limit: int = 1_000) -> list[str]:
