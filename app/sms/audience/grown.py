@@ -1,7 +1,8 @@
 """Audiences that have grown since they were approved: their broadcast waits for a second person.
 
 The number that was approved is in the broadcast's options.  People are counted when all of them
-are looked up, before the first text.  Once the broadcast is resumed, those who were found get it.
+are looked up, before the first text.  Once a user has resumed the broadcast on its page, those who
+were found get it; API keys and commands have no second person.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Row, and_, func, select, update
 from app.config.keys import OWN_CLIENT
 from app.db.audit import write_audit
 from app.db.base import table_of
+from app.errors import Conflict
 from app.sms.context import Context
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
@@ -50,6 +52,16 @@ def find_growth(broadcast: Row[Any]) -> int | None:
     """Return the people of an audience that waits since it has grown; None of others."""
     grown_to: int | None = broadcast.options.get(_GROWN_TO)
     return grown_to if broadcast.status is BroadcastStatus.PAUSED else None
+
+
+def refuse_growth(_tx: Connection, broadcast: Row[Any]) -> None:
+    """Raise Conflict for a broadcast that waits since its audience has grown."""
+    if find_growth(broadcast):
+        raise Conflict(
+            "More people are in its audience by now than were approved: a second person has to "
+            "resume it on its page.",
+            status=broadcast.status.value,
+        )
 
 
 def accept_growth(tx: Connection, broadcast: Row[Any]) -> None:

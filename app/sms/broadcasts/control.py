@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 from app.db.audit import write_audit
 from app.errors import Conflict
 from app.sinch.errors import SinchError
-from app.sms.audience.grown import accept_growth
+from app.sms.audience.grown import accept_growth, refuse_growth
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import end_unsent, finalize_in
 from app.sms.lifecycle.find import find_broadcast
@@ -37,10 +37,17 @@ def pause_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
         _change_status(tx, ctx, broadcast, _B.PAUSED, actor=actor, action="pause")
 
 
-def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
+def resume_broadcast(
+    ctx: Context,
+    public_id: str,
+    *,
+    actor: str,
+    check: Callable[[Connection, Row[Any]], None] = refuse_growth,
+) -> None:
     """Resume a broadcast that was paused, was halted or missed its start.
 
-    Raises NotFound; Conflict if its status does not allow it.
+    `check` may raise for its row, which is locked.  Raises NotFound; Conflict if its status does
+    not allow it.
     """
     with ctx.db.write() as tx:
         broadcast = find_broadcast(tx, ctx, public_id, lock=True)
@@ -48,6 +55,7 @@ def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
             return
         if broadcast.status not in (_B.PAUSED, _B.HALTED, _B.MISSED_START):
             raise _conflict(broadcast, "resumed")
+        check(tx, broadcast)
         ahead = broadcast.send_at is not None and broadcast.send_at > ctx.now()
         status = _B.SCHEDULED if ahead else _B.QUEUED
         accept_growth(tx, broadcast)

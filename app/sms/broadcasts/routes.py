@@ -147,7 +147,10 @@ def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
 @require_api_key(KeyScope.CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
-    """Resume a broadcast that is paused, halted or missed its start."""
+    """Resume a broadcast that is paused, halted or missed its start.
+
+    One whose audience has grown beyond what was approved is resumed on its page.
+    """
     control.resume_broadcast(current_context(), broadcast_id, actor=g.client.name)
     current_app.extensions["wake_workers"]()
     return _show(broadcast_id)

@@ -9,7 +9,7 @@ it.  Users do not approve what they have made, changed or asked for.
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, select
 
 from app.config.sending import NO_APPROVAL
 from app.db.audit import write_audit
@@ -19,7 +19,6 @@ from app.sms.audience.grown import find_growth
 from app.sms.broadcasts.control import resume_broadcast
 from app.sms.context import Context
 from app.sms.drafts.store import change_version
-from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.draft import StoredDraft
 from app.sms.quotes.quote import read_quoted
 
@@ -74,17 +73,18 @@ def resume_as_user(ctx: Context, public_id: str, *, user: str, actor: str) -> No
     Raises ApprovalRefused for one whose audience has grown, if the user has worked on it; and as
     resume_broadcast does.
     """
-    with ctx.db.read() as tx:
-        broadcast = find_broadcast(tx, ctx, public_id)
-        query = select(_DRAFTS).where(_DRAFTS.c.broadcast_id == broadcast.id)
-        draft = tx.execute(query).first()
-    is_own = user == broadcast.created_by or (draft is not None and is_involved(draft, user))
-    if is_own and find_growth(broadcast):
-        raise ApprovalRefused(
-            "More people are in its audience by now than were approved, so a second person has to "
-            "resume it: you have worked on it yourself."
-        )
-    resume_broadcast(ctx, public_id, actor=actor)
+
+    def check(tx: Connection, broadcast: Row[Any]) -> None:
+        if not find_growth(broadcast):
+            return
+        draft = tx.execute(select(_DRAFTS).where(_DRAFTS.c.broadcast_id == broadcast.id)).first()
+        if user == broadcast.created_by or (draft is not None and is_involved(draft, user)):
+            raise ApprovalRefused(
+                "More people are in its audience by now than were approved, so a second person has "
+                "to resume it: you have worked on it yourself."
+            )
+
+    resume_broadcast(ctx, public_id, actor=actor, check=check)
 
 
 def is_involved(draft: Row[Any], user: str) -> bool:

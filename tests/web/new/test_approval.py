@@ -8,7 +8,7 @@ import pytest
 from app.accounts.roles import Role
 from app.worker.jobs import sweep
 from tests.background import context_of, work_off
-from tests.callers import id_of
+from tests.callers import TWO_UNWALLED, id_of
 from tests.endings import end_messages
 from tests.people import add_people
 from tests.shifting import shift_clock
@@ -20,7 +20,7 @@ ANN, BOB, CEC = "+46701234567", "+46702345678", "+46703456789"
 
 @pytest.fixture
 def service(make_service):
-    return make_service(APPROVAL_ABOVE="1")
+    return make_service(APPROVAL_ABOVE="1", API_KEYS=TWO_UNWALLED)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_an_approval_is_of_a_text_and_so_many_people(anna, olof, service, sandbo
 
 @pytest.mark.parametrize("first", [[ANN], [ANN, BOB]])
 def test_who_joins_the_audience_after_an_approval_waits_for_another(
-    anna, olof, service, sandbox, first
+    anna, olof, service, sandbox, caller, first
 ):
     ctx = service.extensions["clarion"]
     add_people(ctx, first, tags=["vip"])
@@ -146,6 +146,13 @@ def test_who_joins_the_audience_after_an_approval_waits_for_another(
     assert "needs a second person again. 3 people" in read_text(olof.get("/overview"))
     send(anna, f"{page}/resume")
     assert "you have worked on it yourself" in read_text(anna.get(page))
+    broadcast_id = page.rpartition("/")[2]
+    by_key = caller.act("resume", broadcast_id)
+    assert (by_key.status_code, by_key.json["status"]) == (409, "paused")
+    assert "a second person has to resume it on its page" in by_key.json["error"]
+    by_command = service.test_cli_runner().invoke(args=["broadcasts", "resume", broadcast_id])
+    assert by_command.exit_code == 1
+    assert "a second person has to resume it on its page" in by_command.output
     work_off(service)
     assert sandbox.recipients() == []
     assert "Approve it for 3 people" in read_text(olof.get(page))
