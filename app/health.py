@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import public
 from app.db.schema import WrongDatabase
+from app.http.fields import nullable
 from app.http.openapi import Blueprint
 from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
@@ -141,7 +142,7 @@ class HealthSchema(Schema):
     """Response of GET /health."""
 
     status = fields.String(required=True, validate=validate.Equal("ok"))
-    timestamp = fields.DateTime(required=True, format="iso")
+    timestamp = fields.DateTime(required=True)
 
 
 def _state(*states: str, description: str | None = None) -> fields.String:
@@ -172,11 +173,7 @@ class ReadySchema(Schema):
         description="mismatch: numbers of erased people were hashed with another key; nothing is "
         "sent until that key is set again.",
     )
-    attention = fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Number of batches that need an operator's decision."},
-    )
+    attention = fields.Integer(**nullable("Number of batches that need an operator's decision."))
 
 
 @blueprint.route("/health", methods=["GET"])

@@ -37,6 +37,16 @@ def describe(text: str) -> dict[str, str]:
     return {"description": text}
 
 
+def required(description: str, **metadata: Any) -> dict[str, Any]:
+    """Return the options of a described field that is always there."""
+    return {"required": True, "metadata": describe(description) | metadata}
+
+
+def nullable(description: str, **metadata: Any) -> dict[str, Any]:
+    """Return the options of a described field that is always there, and may be null."""
+    return required(description, **metadata) | {"allow_none": True}
+
+
 def query_boolean(**options: Any) -> fields.Boolean:
     """Make the field of a query parameter that is true or false."""
     return fields.Boolean(truthy={"true"}, falsy={"false"}, **options)
@@ -141,11 +151,7 @@ class Cursor(fields.String):
 
 def next_cursor() -> fields.String:
     """Make the field of a page that holds the cursor of the next page."""
-    return fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("The cursor of the next page; null on the last page."),
-    )
+    return fields.String(**nullable("The cursor of the next page; null on the last page."))
 
 
 def is_unicode(text: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 from webargs.fields import DelimitedList
 
-from app.http.fields import MessageText, describe
+from app.http.fields import MessageText, describe, nullable, required
 from app.sms.analytics.query import AnalyticsQuery
 from app.sms.models.daily import MAX_TAG_CHARACTERS, Dimension
 from app.sms.models.statuses import REPORTED, MessageStatus
@@ -86,57 +86,35 @@ class LatencySchema(Schema):
 class OptOutsSchema(Schema):
     """Opt-outs by channel."""
 
-    carrier = fields.Integer(
-        required=True, metadata=describe("Messages rejected for an opt-out: Sinch's code 257.")
-    )
+    carrier = fields.Integer(**required("Messages rejected for an opt-out: Sinch's code 257."))
     texted = fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata=describe("Texts that were only a keyword such as STOP; null if `inbounds` is."),
+        **nullable("Texts that were only a keyword such as STOP; null if `inbounds` is.")
     )
 
 
 class FiguresSchema(Schema):
     """Counts of the messages that Sinch accepted."""
 
-    sent = fields.Integer(
-        required=True, metadata=describe("Accepted by Sinch; the sum of the next four.")
-    )
+    sent = fields.Integer(**required("Accepted by Sinch; the sum of the next four."))
     delivered = fields.Integer(required=True)
-    failed = fields.Integer(
-        required=True,
-        metadata=describe("Failed, rejected, expired, aborted, cancelled or deleted."),
-    )
+    failed = fields.Integer(**required("Failed, rejected, expired, aborted, cancelled or deleted."))
     unknown_ = fields.Integer(
-        data_key="unknown",
-        attribute="unknown",
-        required=True,
-        metadata=describe("No report came in time."),
+        **required("No report came in time."), data_key="unknown", attribute="unknown"
     )
-    submitted = fields.Integer(required=True, metadata=describe("No report yet."))
+    submitted = fields.Integer(**required("No report yet."))
     delivery_rate = fields.Float(
-        required=True,
-        allow_none=True,
-        metadata=describe("delivered / (delivered + failed + unknown); null if that is 0."),
+        **nullable("delivered / (delivered + failed + unknown); null if that is 0.")
     )
-    parts = fields.Integer(
-        required=True, metadata=describe("Upper bound, by the length of the text.")
-    )
+    parts = fields.Integer(**required("Upper bound, by the length of the text."))
     latency_s = fields.Nested(
         LatencySchema,
-        required=True,
-        allow_none=True,
-        metadata=describe(
+        **nullable(
             "Seconds from acceptance by Sinch to delivery; null with a filter by code or by a "
             "status other than delivered."
         ),
     )
     inbounds = fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata=describe(
-            "Inbound texts; null unless filtered and grouped only by day and client."
-        ),
+        **nullable("Inbound texts; null unless filtered and grouped only by day and client.")
     )
     opt_outs = fields.Nested(OptOutsSchema, required=True)
 

@@ -1,21 +1,13 @@
 """Schemas of responses about broadcasts."""
 
-from typing import Any
-
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.http.fields import describe, next_cursor
+from app.http.fields import describe, next_cursor, nullable, required
 from app.sms.lifecycle.counts import STATUS_NAMES
 from app.sms.messages.schemas import WhySchema
 from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.sms.request.error_schemas import STATUSES
-
-
-def _nullable_time(description: str) -> fields.Field[Any]:
-    return fields.DateTime(
-        required=True, allow_none=True, format="iso", metadata=describe(description)
-    )
 
 
 class ExclusionSchema(Schema):
@@ -26,12 +18,9 @@ class ExclusionSchema(Schema):
     )
     recipients = fields.Integer(required=True)
     until = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={
-            "format": "date-time",
-            "description": "When deferred recipients are sent to; null if they are excluded.",
-        },
+        **nullable(
+            "When deferred recipients are sent to; null if they are excluded.", format="date-time"
+        )
     )
     sentence = fields.String(
         required=True,
@@ -42,24 +31,17 @@ class ExclusionSchema(Schema):
 class CapSchema(Schema):
     """A cap on what is sent in an hour or a day of UTC, and what is left of it."""
 
-    client = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("Null: of all clients together, or of a key."),
-    )
+    client = fields.String(**nullable("Null: of all clients together, or of a key."))
     key = fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata=describe("The number of the key that it is on, or that this key replaced."),
+        **nullable("The number of the key that it is on, or that this key replaced.")
     )
     period = fields.String(required=True, validate=validate.OneOf(["hour", "day"]))
     unit = fields.String(
-        required=True,
+        **required("Message parts, or millionths of the currency of the prices."),
         validate=validate.OneOf(["parts", "cost"]),
-        metadata=describe("Message parts, or millionths of the currency of the prices."),
     )
     amount = fields.Integer(required=True)
-    left = fields.Integer(required=True, metadata=describe("At 0 batches wait until `resets_at`."))
+    left = fields.Integer(**required("At 0 batches wait until `resets_at`."))
     resets_at = fields.String(required=True, metadata={"format": "date-time"})
 
 
@@ -82,29 +64,18 @@ class CanaryViewSchema(Schema):
 class BroadcastResultSchema(Schema):
     """A broadcast in the answer to its request."""
 
-    broadcast_id = fields.String(
-        required=True, allow_none=True, metadata=describe("Null for a test key.")
-    )
+    broadcast_id = fields.String(**nullable("Null for a test key."))
     status = fields.String(
-        required=True,
+        **required("`test`: the key is a test key; all was checked, and nothing is sent."),
         validate=validate.OneOf([*STATUSES, "test"]),
-        metadata=describe("`test`: the key is a test key; all was checked, and nothing is sent."),
     )
-    url = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("Path of the broadcast; null for a test key."),
-    )
+    url = fields.String(**nullable("Path of the broadcast; null for a test key."))
     batch_id = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("Sinch's id of the first batch; null until Sinch has accepted one."),
+        **nullable("Sinch's id of the first batch; null until Sinch has accepted one.")
     )
     batch_ids = fields.List(fields.String(), required=True)
-    recipients = fields.Integer(required=True, metadata=describe("Distinct valid recipients."))
-    parts_per_message = fields.Integer(
-        required=True, metadata=describe("Of the longest text, with values filled in.")
-    )
+    recipients = fields.Integer(**required("Distinct valid recipients."))
+    parts_per_message = fields.Integer(**required("Of the longest text, with values filled in."))
     encoding = fields.String(
         required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]), metadata={"example": "GSM-7"}
     )
@@ -165,42 +136,40 @@ class ReasonSchema(WhySchema):
 class DeliveredSchema(Schema):
     """Times by which 50, 90 and 99 % of the delivered messages arrived, to within 5 %."""
 
-    p50 = _nullable_time("50 %.")
-    p90 = _nullable_time("90 %.")
-    p99 = _nullable_time("99 %.")
+    p50 = fields.DateTime(**nullable("50 %."))
+    p90 = fields.DateTime(**nullable("90 %."))
+    p99 = fields.DateTime(**nullable("99 %."))
 
 
 class TimelineSchema(Schema):
     """Times of the broadcast's events; null for an event that has not happened."""
 
-    created_at = fields.DateTime(required=True, format="iso")
-    first_submitted_at = _nullable_time("When submission of the first batch began.")
-    last_submitted_at = _nullable_time("When Sinch accepted the last batch.")
+    created_at = fields.DateTime(required=True)
+    first_submitted_at = fields.DateTime(**nullable("When submission of the first batch began."))
+    last_submitted_at = fields.DateTime(**nullable("When Sinch accepted the last batch."))
     delivered = fields.Nested(DeliveredSchema, required=True)
-    completed_at = _nullable_time("When nothing was left to submit.")
-    all_reported_at = _nullable_time("When every message had a final status.")
+    completed_at = fields.DateTime(**nullable("When nothing was left to submit."))
+    all_reported_at = fields.DateTime(**nullable("When every message had a final status."))
 
 
 class ProgressSchema(Schema):
     """The place of a broadcast in the queue, and estimates of its times."""
 
     queue_position = fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata=describe(
+        **nullable(
             "1 for the broadcast whose texts go next; null if none of its texts may go now. "
             "Broadcasts of other clients are counted, too."
-        ),
+        )
     )
-    starts_at = _nullable_time("When the first text is, or was, handed to Sinch; an estimate.")
-    per_second = fields.Float(
-        required=True,
-        allow_none=True,
-        metadata=describe("Texts handed to Sinch a second, in the last minutes."),
+    starts_at = fields.DateTime(
+        **nullable("When the first text is, or was, handed to Sinch; an estimate.")
     )
-    finishes_at = _nullable_time(
-        "When the last text that may go now is handed to Sinch; an estimate. Those in quiet hours "
-        "are in `exclusions`."
+    per_second = fields.Float(**nullable("Texts handed to Sinch a second, in the last minutes."))
+    finishes_at = fields.DateTime(
+        **nullable(
+            "When the last text that may go now is handed to Sinch; an estimate. Those in quiet "
+            "hours are in `exclusions`."
+        )
     )
 
 
@@ -219,12 +188,10 @@ class BroadcastViewSchema(Schema):
     url = fields.String(required=True)
     client = fields.String(required=True)
     created_by = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe(
+        **nullable(
             "The user who made it on the pages, or the operator who did on the command line; null "
             "for a client's own."
-        ),
+        )
     )
     reference = fields.String(allow_none=True)
     category = fields.Enum(Category, by_value=True, required=True)
@@ -232,90 +199,67 @@ class BroadcastViewSchema(Schema):
     sender = fields.String(required=True)
     encoding = fields.String(required=True)
     parts_per_message = fields.Integer(required=True)
-    created_at = fields.DateTime(required=True, format="iso")
-    send_at = fields.DateTime(required=True, allow_none=True, format="iso")
-    expires_at = fields.DateTime(required=True, format="iso")
-    first_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
-    completed_at = fields.DateTime(required=True, allow_none=True, format="iso")
-    all_reported_at = fields.DateTime(required=True, allow_none=True, format="iso")
-    kept_until = _nullable_time(
-        "When its text and numbers will be deleted; null before all is reported, and after."
+    created_at = fields.DateTime(required=True)
+    send_at = fields.DateTime(required=True, allow_none=True)
+    expires_at = fields.DateTime(required=True)
+    first_submitted_at = fields.DateTime(required=True, allow_none=True)
+    completed_at = fields.DateTime(required=True, allow_none=True)
+    all_reported_at = fields.DateTime(required=True, allow_none=True)
+    kept_until = fields.DateTime(
+        **nullable(
+            "When its text and numbers will be deleted; null before all is reported, and after."
+        )
     )
-    purged_at = _nullable_time("When its text and numbers were deleted; its counts are kept.")
+    purged_at = fields.DateTime(
+        **nullable("When its text and numbers were deleted; its counts are kept.")
+    )
     resend_of = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("The broadcast whose undelivered recipients this one is sent to."),
+        **nullable("The broadcast whose undelivered recipients this one is sent to.")
     )
     recipients = fields.Integer(
-        required=True,
-        metadata=describe("Distinct recipients of the request, invalid ones included."),
+        **required("Distinct recipients of the request, invalid ones included.")
     )
     duplicates_removed = fields.Integer(required=True)
     parts = fields.Integer(
-        required=True,
-        metadata=describe(
-            "Upper bound of the parts submitted: parts_per_message for each recipient."
-        ),
+        **required("Upper bound of the parts submitted: parts_per_message for each recipient.")
     )
     counts = fields.Nested(CountsSchema, required=True)
     reasons = fields.List(
         fields.Nested(ReasonSchema),
-        required=True,
-        metadata=describe("Counts by status and code; they add up to `recipients`, too."),
+        **required("Counts by status and code; they add up to `recipients`, too."),
     )
     timeline = fields.Nested(TimelineSchema, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     batches = fields.Dict(
+        **required("Number of batches by state."),
         keys=fields.String(validate=validate.OneOf([state.value for state in BatchState])),
         values=fields.Integer(),
-        required=True,
-        metadata=describe("Number of batches by state."),
     )
     excluded = fields.Dict(
+        **required("Excluded recipients by reason; quiet_hours counts those that are deferred."),
         keys=fields.String(validate=validate.OneOf([reason.value for reason in ExclusionReason])),
         values=fields.Integer(),
-        required=True,
-        metadata=describe(
-            "Excluded recipients by reason; quiet_hours counts those that are deferred."
-        ),
     )
     exclusions = fields.List(
         fields.Nested(ExclusionSchema),
-        required=True,
-        metadata=describe("These recipients by reason and end, in words too."),
+        **required("These recipients by reason and end, in words too."),
     )
-    tag = fields.String(
-        required=True, allow_none=True, metadata=describe("The tag, of a broadcast to a tag.")
-    )
-    audience = fields.Dict(
-        required=True,
-        allow_none=True,
-        metadata=describe("The audience; null for a list of recipients."),
-    )
+    tag = fields.String(**nullable("The tag, of a broadcast to a tag."))
+    audience = fields.Dict(**nullable("The audience; null for a list of recipients."))
     resolving = fields.Boolean(
-        required=True,
-        metadata=describe("True while the audience is looked up; `recipients` still grows."),
+        **required("True while the audience is looked up; `recipients` still grows.")
     )
     template = fields.Nested(
-        TemplateVersionSchema,
-        required=True,
-        allow_none=True,
-        metadata=describe("The template and the version that the broadcast uses."),
+        TemplateVersionSchema, **nullable("The template and the version that the broadcast uses.")
     )
     canary = fields.Nested(CanaryViewSchema, required=True, allow_none=True)
     stopped_at_sinch = fields.Integer(
-        required=True,
-        metadata=describe(
+        **required(
             "Recipients of batches cancelled at Sinch; messages that Sinch had dispatched before "
             "still arrive."
-        ),
+        )
     )
-    refusal = fields.Dict(
-        required=True,
-        allow_none=True,
-        metadata=describe("Sinch's last rejection; null if it concerns our account."),
-    )
+    refusal = fields.Dict(**nullable("Sinch's last rejection; null if it concerns our account."))
 
 
 class BroadcastPageSchema(Schema):
@@ -328,23 +272,17 @@ class BroadcastPageSchema(Schema):
 class CurvePointSchema(Schema):
     """A time, and how many messages were delivered until then."""
 
-    at = fields.DateTime(required=True, format="iso")
+    at = fields.DateTime(required=True)
     delivered = fields.Integer(required=True)
 
 
 class CountryFiguresSchema(Schema):
     """Messages to one country."""
 
-    country = fields.String(
-        required=True,
-        metadata=describe("ISO 3166-1 alpha-2; ZZ for a number without a country."),
-    )
-    sent = fields.Integer(required=True, metadata=describe("Accepted by Sinch."))
+    country = fields.String(**required("ISO 3166-1 alpha-2; ZZ for a number without a country."))
+    sent = fields.Integer(**required("Accepted by Sinch."))
     delivered = fields.Integer(required=True)
-    failed = fields.Integer(
-        required=True,
-        metadata=describe("Failed, rejected, expired, aborted, cancelled or deleted."),
-    )
+    failed = fields.Integer(**required("Failed, rejected, expired, aborted, cancelled or deleted."))
 
 
 class DeliveryFiguresSchema(Schema):
@@ -353,44 +291,31 @@ class DeliveryFiguresSchema(Schema):
     The figures of more than 1,000 recipients are up to a minute old.
     """
 
-    started_at = fields.DateTime(
-        required=True, format="iso", metadata=describe("`send_at`, else `created_at`.")
-    )
+    started_at = fields.DateTime(**required("`send_at`, else `created_at`."))
     curve = fields.List(
         fields.Nested(CurvePointSchema),
-        required=True,
-        metadata=describe(
+        **required(
             "From the start to the last delivery, at most 302 points. They are exact to a second "
             "in the first two minutes, to ten seconds in the first hour, then to a minute."
         ),
     )
     countries = fields.List(
         fields.Nested(CountryFiguresSchema),
-        required=True,
-        metadata=describe("Of messages that Sinch accepted, the country with most of them first."),
+        **required("Of messages that Sinch accepted, the country with most of them first."),
     )
-    delivered = fields.Integer(
-        required=True, metadata=describe("Delivered messages in these figures.")
-    )
-    behind = fields.Integer(
-        required=True,
-        metadata=describe("Delivered messages that are not in these figures yet."),
-    )
+    delivered = fields.Integer(**required("Delivered messages in these figures."))
+    behind = fields.Integer(**required("Delivered messages that are not in these figures yet."))
 
 
 class ResendAcceptedSchema(BroadcastAcceptedSchema):
     """A resend: it is stored, and sent in the background."""
 
-    resend_of = fields.String(required=True, metadata=describe("The broadcast that is resent."))
+    resend_of = fields.String(**required("The broadcast that is resent."))
     excluded = fields.Integer(
-        required=True,
-        metadata=describe(
-            "Undelivered recipients that are left out, since the failure is permanent."
-        ),
+        **required("Undelivered recipients that are left out, since the failure is permanent.")
     )
     awaited = fields.Integer(
-        required=True,
-        metadata=describe("Recipients that are left out, since they have no final status yet."),
+        **required("Recipients that are left out, since they have no final status yet.")
     )
 
 

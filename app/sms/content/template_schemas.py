@@ -6,7 +6,13 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Row
 
-from app.http.fields import Cursor, describe, next_cursor, reject_untransportable
+from app.http.fields import (
+    Cursor,
+    next_cursor,
+    nullable,
+    reject_untransportable,
+    required,
+)
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,
@@ -68,15 +74,13 @@ class TemplateTextsSchema(Schema):
     """The texts of a template.  Loads TemplateTexts."""
 
     texts = TranslationTable(
-        required=True,
-        metadata={
-            "description": "Texts by language, all with the same `${name}` placeholders.",
-            "example": {"en": "Hi ${first_name}", "sv": "Hej ${first_name}"},
-        },
+        **required(
+            "Texts by language, all with the same `${name}` placeholders.",
+            example={"en": "Hi ${first_name}", "sv": "Hej ${first_name}"},
+        )
     )
     default_language = LanguageTag(
-        required=True,
-        metadata=describe("The language for recipients whose own the template does not have."),
+        **required("The language for recipients whose own the template does not have.")
     )
 
     @post_load
@@ -136,13 +140,9 @@ class TemplateViewSchema(Schema):
     default_language = fields.String(required=True)
     placeholders = fields.List(fields.String(), required=True)
     created_at = fields.AwareDateTime(required=True)
-    client = fields.String(
-        required=True, metadata=describe("The client that the template belongs to.")
-    )
+    client = fields.String(**required("The client that the template belongs to."))
     archived_at = fields.AwareDateTime(
-        required=True,
-        allow_none=True,
-        metadata=describe("When the template was archived; null if it is in use."),
+        **nullable("When the template was archived; null if it is in use.")
     )
 
 

@@ -2,7 +2,14 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import Cursor, MessageText, UtcDateTime, describe, next_cursor
+from app.http.fields import (
+    Cursor,
+    MessageText,
+    UtcDateTime,
+    next_cursor,
+    nullable,
+    required,
+)
 
 
 class InboundSchema(Schema):
@@ -11,25 +18,16 @@ class InboundSchema(Schema):
     inbound_id = fields.Integer(required=True)
     sinch_id = fields.String(required=True)
     kind = fields.String(required=True, metadata={"example": "mo_text"})
-    sender = fields.String(
-        required=True, metadata=describe("Masked unless the API key has the scope messages:read.")
-    )
-    recipient = fields.String(required=True, metadata=describe("Our number or short code."))
+    sender = fields.String(**required("Masked unless the API key has the scope messages:read."))
+    recipient = fields.String(**required("Our number or short code."))
     body = fields.String(
-        required=True,
-        metadata=describe("The text; base64 for a binary message, JSON for a media message."),
+        **required("The text; base64 for a binary message, JSON for a media message.")
     )
-    received_at = fields.DateTime(
-        required=True, allow_none=True, format="iso", metadata=describe("When Sinch received it.")
-    )
-    recorded_at = fields.DateTime(
-        required=True, format="iso", metadata=describe("When we stored it.")
-    )
+    received_at = fields.DateTime(**nullable("When Sinch received it."))
+    recorded_at = fields.DateTime(**required("When we stored it."))
     client_reference = fields.String(required=True, allow_none=True)
     broadcast_id = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("The last broadcast that was sent to this phone before."),
+        **nullable("The last broadcast that was sent to this phone before.")
     )
 
 

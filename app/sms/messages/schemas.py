@@ -5,7 +5,15 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from webargs.fields import DelimitedList
 
-from app.http.fields import Cursor, MessageText, PhoneNumber, describe, next_cursor
+from app.http.fields import (
+    Cursor,
+    MessageText,
+    PhoneNumber,
+    describe,
+    next_cursor,
+    nullable,
+    required,
+)
 from app.http.files import CsvQuerySchema
 from app.pagination import Page
 from app.sms.lifecycle.counts import STATUS_NAMES, explain_status
@@ -19,11 +27,9 @@ class WhySchema(Schema):
     """The status of a message, and the reason."""
 
     status = fields.String(required=True, validate=validate.OneOf(STATUS_NAMES))
-    code = fields.Integer(
-        required=True, allow_none=True, metadata=describe("Sinch's status code, if any.")
-    )
-    reason = fields.String(required=True, metadata=describe("The reason, in a sentence."))
-    retry = fields.Boolean(required=True, metadata=describe("True if resending may help."))
+    code = fields.Integer(**nullable("Sinch's status code, if any."))
+    reason = fields.String(**required("The reason, in a sentence."))
+    retry = fields.Boolean(**required("True if resending may help."))
 
 
 class MessageSchema(WhySchema):
@@ -31,10 +37,7 @@ class MessageSchema(WhySchema):
 
     recipient = fields.String(required=True)
     at = fields.DateTime(
-        required=True,
-        allow_none=True,
-        format="iso",
-        metadata=describe("When the status changed, by Sinch's clock if it reported one."),
+        **nullable("When the status changed, by Sinch's clock if it reported one.")
     )
     batch_id = fields.String(required=True, allow_none=True)
     client_reference = fields.String(required=True, allow_none=True)
@@ -52,14 +55,12 @@ class FoundMessageSchema(MessageSchema):
 
     broadcast_id = fields.String(required=True)
     broadcast_status = fields.String(required=True)
-    url = fields.String(required=True, metadata=describe("Path of the broadcast."))
+    url = fields.String(**required("Path of the broadcast."))
     client = fields.String(required=True)
     reference = fields.String(required=True, allow_none=True)
     sender = fields.String(required=True)
-    text = fields.String(
-        required=True, metadata=describe("The text with this person's values filled in.")
-    )
-    created_at = fields.DateTime(required=True, format="iso")
+    text = fields.String(**required("The text with this person's values filled in."))
+    created_at = fields.DateTime(required=True)
 
 
 class FoundMessagesSchema(Schema):
@@ -67,11 +68,9 @@ class FoundMessagesSchema(Schema):
 
     recipient = fields.String(required=True)
     explanation = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe(
+        **nullable(
             "What happened to the newest message, or why there is none; null after the first page."
-        ),
+        )
     )
     messages = fields.List(fields.Nested(FoundMessageSchema), required=True)
     cursor = next_cursor()

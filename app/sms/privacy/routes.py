@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
-from app.http.fields import NumberSchema, describe
+from app.http.fields import NumberSchema, required
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
 from app.sms.privacy import erase
@@ -25,11 +25,10 @@ class ErasedSchema(Schema):
     """Progress of an erasure; the number is suppressed in any case."""
 
     suppression_id = fields.String(required=True)
-    erased = fields.Boolean(required=True, metadata=describe("True if nothing remains."))
+    erased = fields.Boolean(**required("True if nothing remains."))
     remaining = fields.List(
         fields.String(validate=validate.OneOf(PLACES)),
-        required=True,
-        metadata=describe("Where the number is still stored; it is erased automatically."),
+        **required("Where the number is still stored; it is erased automatically."),
     )
 
 

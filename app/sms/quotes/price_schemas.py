@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from app.http.fields import describe
+from app.http.fields import nullable, required
 from app.http.reasons import capitalize
 from app.sms.caps.prices import (
     CURRENCY_PATTERN,
@@ -59,40 +59,28 @@ class PricesSchema(Schema):
     """The new price table."""
 
     currency = fields.String(
-        required=True,
-        validate=_check_currency,
-        metadata={
-            "description": "ISO 4217.",
-            "pattern": CURRENCY_PATTERN,
-            "example": "EUR",
-        },
+        **required("ISO 4217.", pattern=CURRENCY_PATTERN, example="EUR"), validate=_check_currency
     )
     prices = PriceList(
-        required=True,
-        metadata={
-            "description": "Price of one part by country (ISO 3166-1 alpha-2); `*` is for all "
+        **required(
+            "Price of one part by country (ISO 3166-1 alpha-2); `*` is for all "
             "others. Decimal strings, to be exact.",
-            "example": {"SE": "0.045", "*": "0.08"},
-        },
+            example={"SE": "0.045", "*": "0.08"},
+        )
     )
 
 
 class PricesViewSchema(Schema):
     """The current price table."""
 
-    currency = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("ISO 4217; null if there are no prices."),
-    )
+    currency = fields.String(**nullable("ISO 4217; null if there are no prices."))
     prices = fields.Dict(
-        required=True,
+        **required(
+            "Price of one part by country; `*` is for all others.",
+            example={"SE": "0.045", "*": "0.08"},
+        ),
         keys=fields.String(),
         values=fields.String(),
-        metadata={
-            "description": "Price of one part by country; `*` is for all others.",
-            "example": {"SE": "0.045", "*": "0.08"},
-        },
     )
 
 

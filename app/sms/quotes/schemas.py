@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from app.http.fields import StrictBoolean, describe
+from app.http.fields import StrictBoolean, describe, nullable, required
 from app.sms.models.states import ExclusionReason
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema
@@ -31,17 +31,13 @@ class CountryQuoteSchema(Schema):
 
     recipients = fields.Integer(required=True)
     parts = fields.Integer(required=True)
-    cost = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("null if the country has no price."),
-    )
+    cost = fields.String(**nullable("null if the country has no price."))
 
 
 class DeferredSchema(Schema):
     """Recipients whose quiet hours end at a time."""
 
-    at = fields.DateTime(required=True, format="iso")
+    at = fields.DateTime(required=True)
     recipients = fields.Integer(required=True)
 
 
@@ -49,24 +45,15 @@ class ZoneQuoteSchema(Schema):
     """Recipients in one time zone, and when the text is sent there."""
 
     zone = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("Its IANA name; null where a number may be in several of them."),
+        **nullable("Its IANA name; null where a number may be in several of them.")
     )
-    country = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("The country of the numbers, whose quiet hours apply."),
-    )
+    country = fields.String(**nullable("The country of the numbers, whose quiet hours apply."))
     recipients = fields.Integer(required=True)
     send_at = fields.DateTime(
-        required=True,
-        format="iso",
-        allow_none=True,
-        metadata=describe(
+        **nullable(
             "The start, or the end of quiet hours; null for recipients who do not get the text "
             "because their quiet hours end too late, or never."
-        ),
+        )
     )
 
 
@@ -84,19 +71,13 @@ class TextQuoteSchema(Schema):
 
     language = fields.String(required=True, allow_none=True)
     text = fields.String(required=True)
-    recipients = fields.Integer(
-        required=True, metadata=describe("Recipients who would get the text in this language.")
-    )
+    recipients = fields.Integer(**required("Recipients who would get the text in this language."))
     encoding = fields.String(required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]))
     characters = fields.List(
-        fields.Nested(NonGsmCharacterSchema),
-        required=True,
-        metadata=describe("The characters that force UCS-2."),
+        fields.Nested(NonGsmCharacterSchema), **required("The characters that force UCS-2.")
     )
     cheaper = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("The text with GSM-7 replacements, if it takes fewer parts."),
+        **nullable("The text with GSM-7 replacements, if it takes fewer parts.")
     )
 
 
@@ -106,9 +87,7 @@ class CostSchema(Schema):
     amount = fields.String(required=True)
     currency = fields.String(required=True)
     unpriced = fields.List(
-        fields.String(),
-        required=True,
-        metadata=describe("Countries without a price; the amount does not include them."),
+        fields.String(), **required("Countries without a price; the amount does not include them.")
     )
 
 
@@ -118,74 +97,52 @@ class DryRunSchema(Schema):
     recipients = fields.Integer(required=True, allow_none=True)
     parts = fields.Integer(required=True, allow_none=True)
     our_parts = fields.Integer(required=True)
-    problem = fields.String(
-        required=True, allow_none=True, metadata=describe("Why Sinch returned no result.")
-    )
+    problem = fields.String(**nullable("Why Sinch returned no result."))
 
 
 class QuoteSchema(Schema):
     """A quote: recipients, parts and cost of a broadcast if it started now."""
 
-    recipients = fields.Integer(
-        required=True, metadata=describe("Recipients of the text, now or after quiet hours.")
-    )
+    recipients = fields.Integer(**required("Recipients of the text, now or after quiet hours."))
     countries = fields.Dict(
         keys=fields.String(), values=fields.Nested(CountryQuoteSchema), required=True
     )
     excluded = fields.Dict(
+        **required("Recipients that are excluded, by reason."),
         keys=fields.String(validate=validate.OneOf([reason.value for reason in ExclusionReason])),
         values=fields.Integer(),
-        required=True,
-        metadata=describe("Recipients that are excluded, by reason."),
     )
     expired_before_window = fields.Integer(
-        required=True,
-        metadata=describe("Recipients whose quiet hours end after the broadcast expires."),
+        **required("Recipients whose quiet hours end after the broadcast expires.")
     )
     deferred = fields.List(
         fields.Nested(DeferredSchema),
-        required=True,
-        metadata=describe("Recipients in quiet hours at the start, by the time they are sent to."),
+        **required("Recipients in quiet hours at the start, by the time they are sent to."),
     )
     zones = fields.List(
         fields.Nested(ZoneQuoteSchema),
-        required=True,
-        metadata=describe("Where the recipients are and when it is sent there, most people first."),
+        **required("Where the recipients are and when it is sent there, most people first."),
     )
     invalid_numbers = fields.List(fields.Raw(), required=True)
     invalid_count = fields.Integer(required=True)
     duplicates_removed = fields.Integer(required=True)
     texts = fields.List(fields.Nested(TextQuoteSchema), required=True)
-    parts = fields.Integer(required=True, metadata=describe("Parts of all recipients together."))
+    parts = fields.Integer(**required("Parts of all recipients together."))
     parts_histogram = fields.Dict(
+        **required("Recipients by the number of parts of their text."),
         keys=fields.String(),
         values=fields.Integer(),
-        required=True,
-        metadata=describe("Recipients by the number of parts of their text."),
     )
-    cost = fields.Nested(
-        CostSchema,
-        required=True,
-        allow_none=True,
-        metadata=describe("null if there are no prices."),
-    )
+    cost = fields.Nested(CostSchema, **nullable("null if there are no prices."))
     sending_s = fields.Float(
-        required=True,
-        allow_none=True,
-        metadata=describe(
-            "Seconds to submit all parts at SINCH_MESSAGES_PER_SECOND, if it is set."
-        ),
+        **nullable("Seconds to submit all parts at SINCH_MESSAGES_PER_SECOND, if it is set.")
     )
     dry_run = fields.Nested(DryRunSchema, required=True, allow_none=True)
     warnings = fields.List(
         fields.String(),
-        required=True,
-        metadata=describe(
+        **required(
             "What is probably not meant, in sentences: braces, many parts, a name to "
             "countries that take none."
         ),
     )
-    token = fields.String(
-        required=True,
-        metadata=describe("Pass it as `quote` of the broadcast, within 24 hours."),
-    )
+    token = fields.String(**required("Pass it as `quote` of the broadcast, within 24 hours."))

@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
-from app.http.fields import MessageText
+from app.http.fields import MessageText, required
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
@@ -27,17 +27,15 @@ class DecisionSchema(Schema):
 
     decision = fields.Enum(
         Decision,
-        by_value=True,
-        required=True,
-        metadata={
-            "description": "mark_sent: the batch was sent. resend: submit it again; its recipients "
+        **required(
+            "mark_sent: the batch was sent. resend: submit it again; its recipients "
             "may get the text twice. give_up: do nothing more."
-        },
+        ),
+        by_value=True,
     )
     note = MessageText(
-        required=True,
+        **required("The reason, for the audit log. No personal data."),
         validate=validate.Length(1, MAX_NOTE_CHARACTERS),
-        metadata={"description": "The reason, for the audit log. No personal data."},
     )
 
 

@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields
 
 from app.errors import ErrorSchema
-from app.http.fields import describe
+from app.http.fields import required
 from app.sms.models.states import Attention, BatchState
 
 
@@ -21,21 +21,15 @@ class AttentionSchema(Schema):
     client = fields.String(required=True)
     recipients = fields.Integer(required=True)
     reason = fields.Enum(Attention, by_value=True, required=True)
-    unknown_since = fields.DateTime(required=True, format="iso")
-    lookups = fields.Integer(
-        required=True, metadata=describe("Number of look-ups in Sinch's list of batches.")
-    )
-    not_found_count = fields.Integer(
-        required=True, metadata=describe("Number of look-ups that did not find the batch.")
-    )
+    unknown_since = fields.DateTime(required=True)
+    lookups = fields.Integer(**required("Number of look-ups in Sinch's list of batches."))
+    not_found_count = fields.Integer(**required("Number of look-ups that did not find the batch."))
 
 
 class AttentionPageSchema(Schema):
     """Batches that need a decision, oldest first, at most 1,000."""
 
-    waiting = fields.Integer(
-        required=True, metadata={"description": "Number of all batches that need a decision."}
-    )
+    waiting = fields.Integer(**required("Number of all batches that need a decision."))
     batches = fields.List(fields.Nested(AttentionSchema), required=True)
 
 

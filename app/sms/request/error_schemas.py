@@ -35,7 +35,7 @@ class BroadcastConflictSchema(ErrorSchema):
 class PurgedSchema(ErrorSchema):
     """410: the text and the numbers of the broadcast were deleted."""
 
-    purged_at = fields.DateTime(required=True, format="iso")
+    purged_at = fields.DateTime(required=True)
 
 
 PURGED = "Its text and numbers were deleted when their time was over; its counts are kept."

@@ -16,6 +16,7 @@ from app.http.fields import (
     UtcDateTime,
     describe,
     is_unicode,
+    required,
 )
 from app.phone.e164 import is_sender, normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
@@ -167,10 +168,9 @@ class CanarySchema(Schema):
     """A first part of a broadcast, by whose outcome the rest is sent or not."""
 
     recipients = fields.Integer(
-        required=True,
+        **required("The text goes to this many recipients first."),
         strict=True,
         validate=validate.Range(1, 100_000),
-        metadata=describe("The text goes to this many recipients first."),
     )
     wait_minutes = fields.Integer(
         strict=True,

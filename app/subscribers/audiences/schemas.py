@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.http.fields import Cursor, UtcDateTime, next_cursor
+from app.http.fields import Cursor, UtcDateTime, next_cursor, required
 from app.subscribers.attributes import (
     ATTRIBUTE,
     ATTRIBUTE_NAME,
@@ -30,12 +30,11 @@ class ConditionSchema(Schema):
     """A condition on a field of the subscriber.  Loads a Condition."""
 
     field = fields.String(
-        required=True,
+        **required(
+            f"{', '.join(TEXT_FIELDS)}, {TIME_FIELD} or {ATTRIBUTE}<name>.",
+            example="attributes.city",
+        ),
         validate=validate.Length(1, 64),
-        metadata={
-            "description": f"{', '.join(TEXT_FIELDS)}, {TIME_FIELD} or {ATTRIBUTE}<name>.",
-            "example": "attributes.city",
-        },
     )
     op = fields.Enum(
         Op,
@@ -48,12 +47,11 @@ class ConditionSchema(Schema):
         },
     )
     value = fields.Raw(
-        required=True,
-        metadata={
-            "description": "Text, a number, true or false; a list for in; for subscribed_at an "
+        **required(
+            "Text, a number, true or false; a list for in; for subscribed_at an "
             "ISO 8601 time with offset. Text and numbers are never equal.",
-            "example": "Berlin",
-        },
+            example="Berlin",
+        )
     )
 
     @post_load
@@ -118,11 +116,10 @@ class SavedAudienceViewSchema(Schema):
 
     name = fields.String(required=True)
     audience = fields.Dict(
-        required=True,
-        metadata={
-            "description": "As a broadcast takes it.",
-            "example": {"any": ["customers"], "all": [], "none": [], "where": []},
-        },
+        **required(
+            "As a broadcast takes it.",
+            example={"any": ["customers"], "all": [], "none": [], "where": []},
+        )
     )
     created_at = fields.AwareDateTime(required=True)
     created_by = fields.String(required=True)

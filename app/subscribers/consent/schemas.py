@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from app.http.fields import required
 from app.subscribers.models import ConsentKind
 
 
@@ -30,10 +31,7 @@ class ConsentLinkSchema(LinkContentSchema):
     kind = fields.String(
         required=True, validate=validate.OneOf([kind.value for kind in ConsentKind])
     )
-    at = fields.String(
-        required=True,
-        metadata={"description": "The time in the form that was hashed.", "format": "date-time"},
-    )
+    at = fields.String(**required("The time in the form that was hashed.", format="date-time"))
     content = fields.String(required=True)
     salt = fields.String(required=True)
     commitment = fields.String(required=True)
@@ -52,7 +50,7 @@ class EvidenceSchema(Schema):
     """All ledger entries of a number, as evidence."""
 
     phone = fields.String(required=True)
-    made_at = fields.AwareDateTime(required=True, format="iso")
+    made_at = fields.AwareDateTime(required=True)
     events = fields.List(fields.Nested(ConsentLinkSchema), required=True)
     head = fields.Nested(HeadSchema, required=True, allow_none=True)
     how_to_check = fields.String(required=True)

@@ -7,12 +7,7 @@ from marshmallow import Schema, fields, post_load, validate
 from sqlalchemy import Row
 
 from app.errors import ErrorSchema
-from app.http.fields import (
-    Cursor,
-    MessageText,
-    StrictBoolean,
-    next_cursor,
-)
+from app.http.fields import Cursor, MessageText, StrictBoolean, next_cursor, nullable, required
 from app.subscribers.attributes import ATTRIBUTE_NAME
 from app.subscribers.fields import CountryCode, TagList, TimeOfPerson
 from app.subscribers.imports.models import (
@@ -39,10 +34,7 @@ _NOT_WRITTEN = dict.fromkeys(("created", "updated", "unchanged", "merged"), 0)
 class ConsentForAllSchema(ConsentSchema):
     """The consent of all people of a file; a row may override it."""
 
-    at = TimeOfPerson(
-        required=True,
-        metadata={"example": "2026-03-01T08:30:00Z", "description": "ISO 8601 with offset."},
-    )
+    at = TimeOfPerson(**required("ISO 8601 with offset.", example="2026-03-01T08:30:00Z"))
 
 
 class ImportSchema(Schema):
@@ -136,39 +128,28 @@ class ImportViewSchema(Schema):
     created_at = fields.AwareDateTime(required=True)
     completed_at = fields.AwareDateTime(required=True, allow_none=True)
     columns = fields.Dict(
+        **required("The field of each column, by header; null if it is ignored."),
         keys=fields.String(),
         values=fields.String(allow_none=True),
-        required=True,
-        metadata={"description": "The field of each column, by header; null if it is ignored."},
     )
     bytes = fields.Integer(required=True)
-    lines = fields.Integer(required=True, metadata={"description": "Lines in the file."})
-    lines_done = fields.Integer(
-        required=True, metadata={"description": "Lines read in the current pass through the file."}
-    )
-    seconds_left = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "Estimate for the current pass."}
-    )
+    lines = fields.Integer(**required("Lines in the file."))
+    lines_done = fields.Integer(**required("Lines read in the current pass through the file."))
+    seconds_left = fields.Integer(**nullable("Estimate for the current pass."))
     rows = fields.Integer(required=True)
     created = fields.Integer(required=True)
     updated = fields.Integer(required=True)
     unchanged = fields.Integer(required=True)
-    merged = fields.Integer(
-        required=True,
-        metadata={"description": "Rows with the number of an earlier row."},
-    )
+    merged = fields.Integer(**required("Rows with the number of an earlier row."))
     refused = fields.Integer(required=True)
     landlines = fields.Integer(
-        required=True,
-        metadata={
-            "description": "Imported rows whose number is a landline, which gets no texts in most "
+        **required(
+            "Imported rows whose number is a landline, which gets no texts in most "
             "countries; `warnings.csv` has them."
-        },
+        )
     )
     warnings = fields.List(
-        fields.String(),
-        required=True,
-        metadata={"description": "What to look at, in words, although the rows were taken."},
+        fields.String(), **required("What to look at, in words, although the rows were taken.")
     )
     error = fields.String(required=True, allow_none=True)
     url = fields.String(required=True)

@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields
 
 from app.errors import ErrorSchema
-from app.http.fields import next_cursor
+from app.http.fields import next_cursor, nullable, required
 from app.subscribers.consent.schemas import ConsentEventSchema
 from app.subscribers.suppressions.schemas import SuppressionViewSchema
 
@@ -21,22 +21,16 @@ class SubscriberViewSchema(Schema):
     tags = fields.List(fields.String(), required=True)
     unconfirmed_tags = fields.List(
         fields.String(),
-        required=True,
-        metadata={
-            "description": "Tags with double opt-in that the subscriber has not confirmed yet."
-        },
+        **required("Tags with double opt-in that the subscriber has not confirmed yet."),
     )
     active = fields.Boolean(required=True)
     subscribed_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
     consented_at = fields.AwareDateTime(
-        required=True,
-        allow_none=True,
-        metadata={"description": "When they last consented to marketing; null without consent."},
+        **nullable("When they last consented to marketing; null without consent.")
     )
     suppressed = fields.Boolean(
-        required=True,
-        metadata={"description": "True if the number is suppressed; `suppression` says why."},
+        **required("True if the number is suppressed; `suppression` says why.")
     )
     suppression = fields.Nested(SuppressionViewSchema, required=True, allow_none=True)
 
@@ -57,7 +51,7 @@ class SubscriberConflictSchema(ErrorSchema):
 class RefusalSchema(Schema):
     """A rejected entry."""
 
-    index = fields.Integer(required=True, metadata={"description": "Index of the entry, from 0."})
+    index = fields.Integer(**required("Index of the entry, from 0."))
     fields_ = fields.Dict(data_key="fields", attribute="fields", required=True)
 
 
@@ -75,9 +69,7 @@ class BulkAnswerSchema(Schema):
     updated = fields.Integer(required=True)
     unchanged = fields.Integer(required=True)
     refused = fields.Integer(required=True)
-    refusals = fields.List(
-        fields.Nested(RefusalSchema), required=True, metadata={"description": "The first 100."}
-    )
+    refusals = fields.List(fields.Nested(RefusalSchema), **required("The first 100."))
 
 
 class PersonExportSchema(Schema):
@@ -87,8 +79,5 @@ class PersonExportSchema(Schema):
     consent_events = fields.List(fields.Nested(ConsentEventSchema), required=True)
     suppression = fields.Nested(SuppressionViewSchema, required=True, allow_none=True)
     related_data = fields.Dict(
-        required=True,
-        metadata={
-            "description": "Other data about the person, such as messages and inbound texts."
-        },
+        **required("Other data about the person, such as messages and inbound texts.")
     )

@@ -5,13 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from app.http.body import JsonBounds
-from app.http.fields import (
-    Cursor,
-    MessageText,
-    PhoneNumber,
-    StrictBoolean,
-    query_boolean,
-)
+from app.http.fields import Cursor, MessageText, PhoneNumber, StrictBoolean, query_boolean, required
 from app.phone.e164 import find_in_use
 from app.subscribers.attributes import (
     MAX_SOURCE_CHARACTERS,
@@ -38,22 +32,16 @@ class ConsentSchema(Schema):
     """A consent to marketing.  Loads a GivenConsent."""
 
     wording = MessageText(
-        required=True,
+        **required(
+            "The exact text that the person agreed to.",
+            example="Yes, text me offers.",
+            pattern=r"\S",
+        ),
         validate=validate.Length(1, MAX_WORDING_CHARACTERS),
-        metadata={
-            "description": "The exact text that the person agreed to.",
-            "example": "Yes, text me offers.",
-            "pattern": r"\S",
-        },
     )
     source = MessageText(
-        required=True,
+        **required("Where the person agreed.", example="https://example.com/signup", pattern=r"\S"),
         validate=validate.Length(1, MAX_SOURCE_CHARACTERS),
-        metadata={
-            "description": "Where the person agreed.",
-            "example": "https://example.com/signup",
-            "pattern": r"\S",
-        },
     )
     at = TimeOfPerson(metadata={"description": "When the person agreed. Default: now."})
 

@@ -4,7 +4,15 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor, query_boolean
+from app.http.fields import (
+    Cursor,
+    MessageText,
+    PhoneNumber,
+    next_cursor,
+    nullable,
+    query_boolean,
+    required,
+)
 from app.http.files import CsvQuerySchema
 from app.subscribers.fields import CountryCode
 from app.subscribers.lists.reader import DEFAULT_ENCODING, ENCODINGS
@@ -81,29 +89,18 @@ class SuppressionViewSchema(Schema):
     """A suppression."""
 
     suppression_id = fields.String(required=True, attribute="public_id")
-    phone = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "null if the person was erased."},
-    )
+    phone = fields.String(**nullable("null if the person was erased."))
     scope = fields.Enum(Scope, by_value=True, required=True)
     cause = fields.Enum(Cause, by_value=True, required=True)
     active = fields.Boolean(required=True)
     needs_review = fields.Boolean(
-        required=True,
-        metadata={
-            "description": "The text may not have been meant as an opt-out: confirm or release it."
-        },
+        **required("The text may not have been meant as an opt-out: confirm or release it.")
     )
-    suppressed_at = fields.AwareDateTime(required=True, format="iso")
-    released_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    suppressed_at = fields.AwareDateTime(required=True)
+    released_at = fields.AwareDateTime(required=True, allow_none=True)
     actor = fields.String(required=True)
     note = fields.String(required=True, allow_none=True)
-    inbound = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Sinch's id of the text that opted out."},
-    )
+    inbound = fields.String(**nullable("Sinch's id of the text that opted out."))
 
 
 class SuppressionPageSchema(Schema):
@@ -118,22 +115,15 @@ class SuppressionAnswerSchema(Schema):
 
     suppressed = fields.Boolean(required=True)
     suppression = fields.Nested(
-        SuppressionViewSchema,
-        required=True,
-        allow_none=True,
-        metadata={"description": "Also if it was lifted; null if there never was one."},
+        SuppressionViewSchema, **nullable("Also if it was lifted; null if there never was one.")
     )
 
 
 class AddedSchema(Schema):
     """Number of suppressed numbers."""
 
-    numbers = fields.Integer(
-        required=True, metadata={"description": "Distinct numbers of the request."}
-    )
-    newly_suppressed = fields.Integer(
-        required=True, metadata={"description": "Not suppressed before."}
-    )
+    numbers = fields.Integer(**required("Distinct numbers of the request."))
+    newly_suppressed = fields.Integer(**required("Not suppressed before."))
 
 
 class RefusedLineSchema(Schema):
@@ -147,12 +137,8 @@ class ImportedListSchema(Schema):
     """Result of an import of suppressions."""
 
     numbers = fields.Integer(required=True)
-    newly_suppressed = fields.Integer(
-        required=True, metadata={"description": "Not suppressed before."}
-    )
+    newly_suppressed = fields.Integer(**required("Not suppressed before."))
     refused = fields.Integer(required=True)
     refusals = fields.List(
-        fields.Nested(RefusedLineSchema),
-        required=True,
-        metadata={"description": "The first 1,000 rejected lines."},
+        fields.Nested(RefusedLineSchema), **required("The first 1,000 rejected lines.")
     )

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import Cursor, MessageText, StrictBoolean, next_cursor
+from app.http.fields import Cursor, MessageText, StrictBoolean, next_cursor, required
 from app.subscribers.fields import TagName
 
 MAX_SUBSCRIBERS = 10_000
@@ -58,8 +58,7 @@ class TagCountsSchema(Schema):
 
     all = fields.Integer(required=True)
     active = fields.Integer(
-        required=True,
-        metadata={"description": "Active and confirmed: the recipients of a broadcast to the tag."},
+        **required("Active and confirmed: the recipients of a broadcast to the tag.")
     )
     unconfirmed = fields.Integer(required=True)
 

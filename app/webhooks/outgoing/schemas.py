@@ -5,7 +5,15 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.http.fields import Cursor, StrictBoolean, UtcDateTime, describe, next_cursor
+from app.http.fields import (
+    Cursor,
+    StrictBoolean,
+    UtcDateTime,
+    describe,
+    next_cursor,
+    nullable,
+    required,
+)
 from app.sms.lifecycle.outbox import LISTENABLE, EventType
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
 from app.webhooks.outgoing.url_policy import MAX_URL_CHARACTERS
@@ -55,9 +63,7 @@ class EndpointChangeSchema(Schema):
 class ReplaySchema(Schema):
     """The events to post again."""
 
-    since = UtcDateTime(
-        required=True, metadata=describe("Events at or after this time. ISO 8601 with offset.")
-    )
+    since = UtcDateTime(**required("Events at or after this time. ISO 8601 with offset."))
     delivered = StrictBoolean(
         metadata=describe("Also replay delivered events, not only failed ones.")
     )
@@ -79,28 +85,21 @@ class EndpointViewSchema(Schema):
     event_types = fields.List(fields.String(validate=validate.OneOf(_EVENT_TYPES)), required=True)
     status = fields.Enum(
         EndpointStatus,
-        by_value=True,
-        required=True,
-        metadata=describe(
+        **required(
             "active; off: disabled by the client; failed: disabled after days of failures; gone: "
             "disabled since it answered 410. Only an active webhook gets events."
         ),
+        by_value=True,
     )
     created_at = fields.AwareDateTime(required=True)
-    delivered_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata=describe("Time of the last successful delivery.")
-    )
+    delivered_at = fields.AwareDateTime(**nullable("Time of the last successful delivery."))
     failing_since = fields.AwareDateTime(
-        required=True,
-        allow_none=True,
-        metadata=describe("Time of the first of the current failures; null without any."),
+        **nullable("Time of the first of the current failures; null without any.")
     )
-    failures = fields.Integer(required=True, metadata=describe("Number of consecutive failures."))
-    problem = fields.String(required=True, allow_none=True, metadata=describe("The last failure."))
+    failures = fields.Integer(**required("Number of consecutive failures."))
+    problem = fields.String(**nullable("The last failure."))
     old_secret_until = fields.AwareDateTime(
-        required=True,
-        allow_none=True,
-        metadata=describe("Until then events are also signed with the previous secret."),
+        **nullable("Until then events are also signed with the previous secret.")
     )
 
 
@@ -114,11 +113,10 @@ class EndpointSecretSchema(EndpointViewSchema):
     """A webhook with its new secret, which is shown only once."""
 
     secret = fields.String(
-        required=True,
-        metadata={
-            "description": "Key of the signatures, see https://www.standardwebhooks.com/.",
-            "example": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD6eHN9WbiSRc=",
-        },
+        **required(
+            "Key of the signatures, see https://www.standardwebhooks.com/.",
+            example="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD6eHN9WbiSRc=",
+        )
     )
 
 
@@ -132,9 +130,7 @@ class DeliverySchema(Schema):
     """The delivery of an event to a webhook."""
 
     delivery_id = fields.String(
-        attribute="public_id",
-        required=True,
-        metadata=describe("Id of the event, sent in the header webhook-id."),
+        **required("Id of the event, sent in the header webhook-id."), attribute="public_id"
     )
     type = fields.String(
         attribute="event_type",
@@ -143,9 +139,7 @@ class DeliverySchema(Schema):
     )
     created_at = fields.AwareDateTime(attribute="at", required=True)
     status = fields.Enum(DeliveryStatus, by_value=True, required=True)
-    tries = fields.Integer(
-        required=True, metadata=describe("Attempts since creation or the last replay.")
-    )
+    tries = fields.Integer(**required("Attempts since creation or the last replay."))
     next_try_at = fields.AwareDateTime(attribute="due_at", required=True, allow_none=True)
     tried_at = fields.AwareDateTime(required=True, allow_none=True)
     duration_ms = fields.Integer(required=True, allow_none=True)
