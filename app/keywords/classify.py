@@ -159,19 +159,21 @@ def _is_greeted(clauses: Sequence[Sequence[str]]) -> bool:
 
 
 def _names_sender(own: str, words: Sequence[str]) -> bool:
-    """Return True for a keyword with a code or a brand behind it: "RET 1234", "BAJA ACME"."""
+    """Return True for a keyword with a code or a brand beside it: "RET 1234", "BAJA ACME"."""
     if not _TWO_WORDS <= len(words) <= _TWO_WORDS + 1:
         return False
-    keyword, last = find_keyword([words[0]]), words[-1]
+    first, last = (words[-1], words[0]) if words[0].isdigit() else (words[0], words[-1])
+    keyword = find_keyword([first])
     if keyword is None:
         return False
     if keyword.kind not in STOP_KINDS:
         # "cancel 4417" may be an order, "CANCEL 4417" is what other senders ask for.
-        return keyword.kind == "stop_alone" and own.isupper() and last.isdigit()
+        return keyword.kind in ("stop_alone", "maybe_stop") and own.isupper() and last.isdigit()
+    digits = sum(map(str.isdigit, last))
     if len(words) > _TWO_WORDS:
-        return last.isdigit() and len(last) >= _LONG_CODE
+        return digits >= _LONG_CODE
     # In small letters a number of two digits may be a time.
-    if last.isdigit() and len(last) >= _CODE:
+    if digits >= _CODE:
         return True
     return own.isupper() and last not in ORDINARY_AFTER
 

@@ -48,8 +48,15 @@ _PURPOSE = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\+?[0-9]{5,}")
-# In one word: "STOP2END".
-_GLUED = re.compile(r"\bstop(?:2|to)(?:end|quit|unsub|cancel|opt)", re.IGNORECASE)
+_SPACED_NUMBER, _CLAUSE_END = (
+    re.compile(r"(?:[0-9][ ()/-]{0,2}){4,}"),
+    re.compile(r"[.!?,;。！？，\n]"),
+)
+_NOTHING_MORE = re.compile(r"[ ]*(?:[^ \w%]|\Z)")
+# In one word: "STOP2END", "STOP36111".
+_GLUED = re.compile(
+    r"\bstop(?:(?:2|to)(?:end|quit|unsub|cancel|opt)|(?:sms)?[0-9]{5}\b)", re.IGNORECASE
+)
 
 
 class _Token(NamedTuple):
@@ -70,6 +77,18 @@ def has_instruction(text: str) -> bool:
     if any(_find_instructions(text)) or names_link(text) or _GLUED.search(text):
         return True
     return not text.isascii() and UNSPACED_INSTRUCTION.search(fold(text)) is not None
+
+
+def names_other_way(text: str) -> bool:
+    """Return True if a text says how to opt out without a reply: by a link, or at a number.
+
+    >>> names_other_way("Reply STOP to end"), names_other_way("Text STOP to 12345")
+    (False, True)
+    """
+    clauses = _CLAUSE_END.split(text)
+    return names_link(text) or any(
+        _SPACED_NUMBER.search(clause) and has_instruction(clause) for clause in clauses
+    )
 
 
 def is_bare_instruction(words: Sequence[str]) -> bool:
@@ -150,8 +169,12 @@ def _says_what_for(text: str, tokens: Sequence[_Token], place: int) -> bool:
         return False
     next_words = [token for token in tokens[place + 1 : place + 7] if token.text not in _QUOTES]
     rest, behind = _skip(next_words), text[keyword.end :]
-    if len(rest) < len(next_words) and rest and _NUMBER.fullmatch(rest[0].text):
+    is_set_off = keyword.text == keyword.text.upper()
+    if is_set_off and rest and _NUMBER.fullmatch(rest[0].text):
         following = text[rest[0].end :]
+        # "STOP 36111" with nothing behind it, as France writes it.
+        if len(rest) == len(next_words):
+            return _NOTHING_MORE.match(following) is not None
         is_for = PURPOSES.intersection(split_words(following[:_NEXT_WORD])[:1])
         return not is_for or goes_on_about_texts(following)
     if _PURPOSE.match(behind) or (behind[:1].isspace() and says_out_next(behind)):
@@ -179,7 +202,7 @@ def _ends(text: str, behind: Sequence[_Token], *, strong: bool) -> bool:
     if len(behind) > 1 and behind[0].text == "," and behind[1].folded in PURPOSES:
         text, behind = text.replace(",", "", 1), behind[1:]
     if not behind or not behind[0].text[0].isalpha():
-        return True
+        return not behind or behind[0].text != "?"
     said = behind[0].folded
     if not strong and said in _FOR and len(behind) > 1:
         is_for = behind[1].text.isdigit() or behind[1].folded in PURPOSES

@@ -24,6 +24,9 @@ _SHORTEST_NAME = 3
 _ENDS = ("stop_within", "stop", "stop_alone")
 # Of those whose texts we call so we send none.
 _OF_OTHERS = frozenset(("ad", "ads", "spam", "junk", "crap", "calls"))
+# What is sent by all others, and who ends it: "Unsubscribe from all your newsletters with Acme".
+_MAIL_OF_OTHERS = re.compile(r"\byour (?:\w+ )?(?:newsletters|lists|mails|emails|subscriptions)\b")
+_BY_MEANS_OF = frozenset(split_words("with using mit avec con com med met cu dengan"))
 
 
 def names_link(text: str) -> bool:
@@ -87,7 +90,13 @@ def _says_out(clause: str, host: str) -> bool:
     # "Unsubscribe from Acme texts", "Unsubscribe from Acme: acme.example".
     named = {word for word, behind in pairwise([*left, ""]) if _is_text(behind)}
     named &= _find_names(left, clause)
-    named |= {word for word in left if len(word) >= _SHORTEST_NAME and word in host}
+    named |= {
+        word
+        for before, word in pairwise(["", *left])
+        if len(word) >= _SHORTEST_NAME and word in host and before not in _BY_MEANS_OF
+    }
+    if _MAIL_OF_OTHERS.search(line):
+        return False
     return all(_is_known(word) or word in named for word in left)
 
 

@@ -132,21 +132,15 @@ def _drop_quoted_lines(text: str) -> str:
     """Leave out quoted lines with the line that introduces them, headers and signatures."""
     kept: list[str] = []
     lines = text.splitlines()
+    marked = [number for number, line in enumerate(lines) if _QUOTED.match(line)]
     for number, line in enumerate(lines):
         if _QUOTED.match(line):
             if kept and not _QUOTED.match(lines[number - 1]) and kept[-1].rstrip().endswith(":"):
                 kept.pop()
             continue
-        if _HEADER.match(line) and not _quotes_next(lines, number + 1):
+        # Below a header all is quoted, unless the quoted lines are marked.
+        if _HEADER.match(line) and (not marked or marked[-1] < number):
             break
         if not _SIGNATURE.match(line):
             kept.append(line)
     return "\n".join(kept).strip()
-
-
-def _quotes_next(lines: list[str], number: int) -> bool:
-    """Return True if the next line with a text in it is marked as quoted."""
-    for line in lines[number : number + 3]:
-        if line.strip():
-            return _QUOTED.match(line) is not None
-    return False

@@ -88,6 +88,7 @@ def test_a_long_text_with_a_stop_in_it_is_not_certain(word):
 @pytest.mark.parametrize(
     "text",
     ["STOP2", "2STOP", "ST⛔P", "st🚫p!", "STOP™", ">>STOP<<", "ЅТОР", "Men sluta!", "📵", "🖕",
+     "ret b001", "3340 iptal", "1234 RET", "OUT 60300", "END 1234",
      "STOP https://acme.example/x?u=1", "Please remove 0701234567 from your list"],
 )  # fmt: skip
 def test_a_stop_with_a_digit_a_sign_or_a_link_in_it_or_beside_it_is_heard(text):

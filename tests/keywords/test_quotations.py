@@ -148,6 +148,8 @@ def test_our_whole_text_forwarded_is_not_a_stop(language):
     [
         "On 3 May 2026 at 10:00 Acme wrote:\n> Sale today. 20% off\n\nSTOP",
         "On 3 May 2026 at 10:00 Acme\n<sms@acme.example> wrote:\n> Sale\n\nSTOP",
+        "-----Original Message-----\nFrom: Acme\nSubject: Sale\n\n> Sale\n\nSTOP",
+        "Begin forwarded message:\nFrom: Acme\n> Sale\n\nunsubscribe",
         "Am 3. Mai 2026 schrieb Acme:\n> Rabatt\n> Abmelden: STOP antworten\n\nSTOP",
         "Le 3 mai, Acme a écrit :\n> Promo\n\nARRET",
         "El 3 de mayo, Acme escribió:\n>\n> Oferta\n\nBAJA",
