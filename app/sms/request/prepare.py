@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.errors import reject_field
-from app.keywords.instructions import has_instruction
+from app.keywords.instructions import names_other_way
 from app.phone.e164 import can_be_answered
 from app.rate_limit import reserve_capacity
 from app.sms.content.footers import add_footer
@@ -114,11 +114,11 @@ def _add_footers(ctx: Context, request: BroadcastRequest) -> BroadcastRequest:
     """
     sender = request.sender or ctx.default_sender
     if not can_be_answered(sender):
-        if not all(map(has_instruction, request.texts.values() or [request.text])):
+        if not all(map(names_other_way, request.texts.values() or [request.text])):
             raise reject_field(
                 "template" if request.template else "message",
-                f"{sender} takes no replies, and the text does not say how to opt out: add a link "
-                "or a number, such as 'Opt out: acme.example/out', or send from a number",
+                f"{sender} takes no replies, and the text names no other way to opt out: add a "
+                "link or a number, such as 'Opt out: acme.example/out', or send from a number",
             )
         return request
     own = ctx.subscriber_rules.opt_out_footers
