@@ -14,7 +14,6 @@ from app.health import Readiness
 from app.http.reasons import capitalize
 from app.phone.e164 import inspect_number
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
-from app.sms.audience.grown import find_growth
 from app.sms.broadcasts.progress import count_waiting
 from app.sms.broadcasts.views import BroadcastView, list_newest, list_stuck
 from app.sms.context import Context
@@ -39,8 +38,10 @@ from app.web.broadcasts.states import (
     name_row,
     say_audience,
     say_end,
+    say_growth,
 )
 from app.web.guard import make_page_blueprint, read_once, read_page_health, require_role
+from app.web.new.figures import add_amounts
 from app.web.searches import MAX_SEARCH, find_search, go_to_search
 from app.web.subscribers.wording import read_number, show_name, show_text
 from app.web.words import clock_time, people, texts
@@ -263,7 +264,8 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         conditions.append(AttentionItem(draft.public_id, sentence, href, "Show it", Role.SENDER))
     for asked in read_once(list_asked_resends, ctx):
         href = url_for("broadcasts.show_broadcast", broadcast_id=asked.public_id)
-        again = f"{asked.asked_by} has asked to send it again to {people(asked.people)}."
+        to = add_amounts(people(asked.people), asked.figures)
+        again = f"{asked.asked_by} has asked to send it again to {to}."
         sentence = f"“{name_row(asked)}” needs a second person.\n{again}"
         conditions.append(
             AttentionItem(f"again-{asked.public_id}", sentence, href, "Show it", Role.SENDER)
@@ -328,16 +330,15 @@ def _say_stuck(row: Row[Any], now: datetime) -> str:
         return f"missed its start at {clock_time(row.send_at, now)}.\nStart it or stop it."
     if row.status is BroadcastStatus.HALTED:
         return "is halted: Sinch has a batch twice.\nLook at it, then resume it or stop it."
-    grown = f"{people(find_growth(row) or 0)} are in its audience, more than were approved"
-    return f"needs a second person again.\n{grown}. Nothing is sent."
+    return f"needs a second person again.\n{say_growth(row)}. Nothing is sent."
 
 
 def _say_approval(draft: Row[Any], now: datetime) -> str:
     """Return what a draft waits for that needs the approval of a second person."""
     if draft.approved_by:
         return f"is not sent yet: {draft.approved_by} has approved it."
-    number = draft.approved_people
-    to = f" to send it to {people(number)}" if number else ""
+    number, figures = draft.approved_people, draft.approved_figures
+    to = f" to send it to {add_amounts(people(number), figures)}" if number else ""
     starts_at = draft.body.get("send_at")
     before = f" before {clock_time(datetime.fromisoformat(starts_at), now)}" if starts_at else ""
     return f"needs a second person{before}.\n{draft.asked_by} has asked{to}."

@@ -54,6 +54,12 @@ def find_growth(broadcast: Row[Any]) -> int | None:
     return grown_to if broadcast.status is BroadcastStatus.PAUSED else None
 
 
+def find_quoted(broadcast: Row[Any]) -> dict[str, Any] | None:
+    """Return what was quoted of a broadcast before its audience grew, as pick_figures does."""
+    quoted: dict[str, Any] | None = broadcast.options.get("quoted")
+    return quoted
+
+
 def refuse_growth(_tx: Connection, broadcast: Row[Any]) -> None:
     """Raise Conflict for a broadcast that waits since its audience has grown."""
     if find_growth(broadcast):

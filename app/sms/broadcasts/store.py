@@ -220,6 +220,7 @@ def _collect_options(request: BroadcastRequest) -> dict[str, Any]:
         "reply": request.reply,
         "canary": asdict(request.canary) if request.canary else None,
         "answer": request.is_answer or None,
-        "most_people": request.most_people,
     }
+    if request.most_people is not None:
+        options |= {"most_people": request.most_people, "quoted": request.quoted}
     return {name: value for name, value in options.items() if value is not None}

@@ -20,7 +20,7 @@ from app.sms.broadcasts.control import resume_broadcast
 from app.sms.context import Context
 from app.sms.drafts.store import change_version
 from app.sms.models.draft import StoredDraft
-from app.sms.quotes.quote import read_quoted
+from app.sms.quotes.quote import pick_figures, read_quoted
 
 _DRAFTS = table_of(StoredDraft)
 MAX_WAITING = 20
@@ -119,15 +119,27 @@ def approve_draft(
 
 def _read_figures(ctx: Context, quote: str) -> dict[str, Any]:
     """Return the columns of a draft that say what an approval is of; None for an old quote."""
-    quoted = read_quoted(ctx, quote) or {}
-    return {"approved_text": quoted.get("text"), "approved_people": quoted.get("recipients")}
+    quoted = read_quoted(ctx, quote)
+    return {
+        "approved_text": quoted["text"] if quoted else None,
+        "approved_people": quoted["recipients"] if quoted else None,
+        "approved_figures": pick_figures(quoted) if quoted else None,
+    }
 
 
 def list_asked(ctx: Context) -> list[Row[Any]]:
     """List drafts that wait for an approval, or are approved and not sent, the oldest first."""
-    shown = (_DRAFTS.c.public_id, _DRAFTS.c.title, _DRAFTS.c.asked_by, _DRAFTS.c.approved_by)
+    shown = (
+        "public_id",
+        "title",
+        "asked_by",
+        "approved_by",
+        "approved_people",
+        "approved_figures",
+        "body",
+    )
     query = (
-        select(*shown, _DRAFTS.c.approved_people, _DRAFTS.c.body)
+        select(*(_DRAFTS.c[name] for name in shown))
         .where(_DRAFTS.c.asked_by.is_not(None), _DRAFTS.c.broadcast_id.is_(None))
         .order_by(_DRAFTS.c.asked_at)
         .limit(MAX_WAITING)

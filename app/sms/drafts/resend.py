@@ -13,16 +13,17 @@ from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.errors import Conflict
 from app.sms.broadcasts.idempotency import make_key
-from app.sms.broadcasts.resend import count_unreached, resend_undelivered
+from app.sms.broadcasts.resend import count_unreached, quote_resend, resend_undelivered
 from app.sms.context import Context
 from app.sms.drafts.approval import MAX_WAITING, ApprovalMissing, ApprovalRefused, covers
 from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.draft import ResendApproval
+from app.sms.quotes.quote import pick_figures, read_quoted
 
 _APPROVALS, _BROADCASTS = table_of(ResendApproval), table_of(Broadcast)
 _ASK = make_upserts(
-    _APPROVALS, replace=("people", "asked_at", "asked_by", "approved_at", "approved_by")
+    _APPROVALS, replace=("people", "figures", "asked_at", "asked_by", "approved_at", "approved_by")
 )
 _AGAIN = _BROADCASTS.alias()
 # Made once: every page counts them.
@@ -33,6 +34,7 @@ _ASKED = (
         _BROADCASTS.c.text,
         _APPROVALS.c.asked_by,
         _APPROVALS.c.people,
+        _APPROVALS.c.figures,
     )
     .join(_APPROVALS, _APPROVALS.c.broadcast_id == _BROADCASTS.c.id)
     .where(
@@ -68,7 +70,9 @@ def ask_resend(ctx: Context, public_id: str, *, user: str) -> None:
     An earlier approval ends.  Raises as resend_undelivered does.
     """
     broadcast_id, people = count_unreached(ctx, public_id)
-    asked = {"broadcast_id": broadcast_id, "people": people, "asked_by": user}
+    quoted = read_quoted(ctx, quote_resend(ctx, public_id).token)
+    figures = pick_figures(quoted) if quoted else None
+    asked = {"broadcast_id": broadcast_id, "people": people, "figures": figures, "asked_by": user}
     with ctx.db.write() as tx:
         values = {**asked, "asked_at": ctx.now(), "approved_at": None, "approved_by": None}
         tx.execute(_ASK[tx.dialect.name], values)

@@ -18,7 +18,7 @@ from app.sms.drafts.approval import ApprovalMissing, limit_people, needs_approva
 from app.sms.drafts.count import MAX_COUNTED, fill_for_first
 from app.sms.drafts.request import list_people, make_request
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
-from app.sms.quotes.quote import read_quoted
+from app.sms.quotes.quote import pick_figures, read_quoted
 from app.sms.quotes.serialize import serialize_quote
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema
@@ -61,6 +61,7 @@ def send_draft(
         quote_tolerance=tolerance,
         created_by=user,
         most_people=limit_people(ctx, draft, quoted) if quoted else None,
+        quoted=pick_figures(quoted) if quoted else None,
     )
     key = replace(
         make_key(f"draft {public_id} {version}"),

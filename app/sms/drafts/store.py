@@ -24,9 +24,9 @@ _UNTITLED = "Without a text"
 # Days after its last change until a draft is deleted: it contains numbers and names.
 _DRAFTS, _BROADCASTS = table_of(StoredDraft), table_of(Broadcast)
 _ID = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{ID_CHARACTERS}}}")
-_NOT_APPROVED = dict.fromkeys(
-    ("asked_at", "asked_by", "approved_at", "approved_by", "approved_text", "approved_people")
-)
+_APPROVAL = ("asked_at", "asked_by", "approved_at", "approved_by")
+_APPROVED = ("approved_text", "approved_people", "approved_figures")
+_NOT_APPROVED = dict.fromkeys(_APPROVAL + _APPROVED)
 
 
 class DraftChanged(Conflict):

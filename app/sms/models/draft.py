@@ -41,6 +41,8 @@ class StoredDraft(Base, **NEVER_REUSE_IDS):
     # What was asked for, then approved: a hash of the text, as a quote has it, and how many get it.
     approved_text: ColumnClause[str | None] = column(String(64))
     approved_people: ColumnClause[int | None]
+    # Those figures of the quote, as `pick_figures` has them.
+    approved_figures: ColumnClause[dict[str, Any] | None]
     # Set in the transaction that stores the broadcast: a draft is sent once.
     broadcast_id: ColumnClause[int | None] = column(BigInteger)
 
@@ -58,6 +60,8 @@ class ResendApproval(Base):
 
     broadcast_id: ColumnClause[int] = column(BigId, primary_key=True, autoincrement=False)
     people: ColumnClause[int]
+    # Of a quote for them, as `pick_figures` has them.
+    figures: ColumnClause[dict[str, Any] | None]
     asked_at: ColumnClause[datetime]
     asked_by: ColumnClause[str] = column(String(MAX_USER_NAME))
     approved_at: ColumnClause[datetime | None]

@@ -97,6 +97,14 @@ def read_quoted(ctx: Context, token: str) -> Mapping[str, Any] | None:
         return None
 
 
+def pick_figures(quoted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipients of a quote, their parts, and their cost in millionths of its currency.
+
+    `quoted` is what read_quoted returns.
+    """
+    return {name: quoted[name] for name in ("recipients", "parts", "cost", "currency")}
+
+
 def _collect_figures(estimate: Estimate, cost: Cost) -> dict[str, Any]:
     return {
         "recipients": estimate.recipients.total(),

@@ -56,7 +56,8 @@ class BroadcastRequest:
     language; `text` is the one in `language`.  prepare_request sets the `size`.  `invalid` are
     entries that `skip_invalid` removed.  `reply` is the kind of an automatic reply to an inbound
     text, `is_answer` marks a user's answer to one, `created_by` is the user of a page or an
-    operator; more than `most_people` of an audience need a second person.
+    operator; more than `most_people` of an audience need a second person, who is told what it comes
+    to by the figures that were `quoted`.
     """
 
     recipients: Sequence[str]
@@ -88,6 +89,7 @@ class BroadcastRequest:
     is_answer: bool = False
     created_by: str | None = None
     most_people: int | None = None
+    quoted: Mapping[str, Any] | None = None
 
 
 def choose_priority(category: Category, recipients: int) -> int:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.errors import Conflict
 from app.ids import make_id
-from app.sms.audience.grown import find_growth
+from app.sms.audience.grown import find_growth, find_quoted
 from app.sms.broadcasts import control
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, CancelSchema
 from app.sms.broadcasts.views import (
@@ -47,6 +47,7 @@ from app.web.guard import (
     make_page_blueprint,
     require_role,
 )
+from app.web.new.figures import add_amounts
 from app.web.new.frame import go_to_broadcast
 from app.web.polling import slow_down
 from app.web.words import people
@@ -228,7 +229,9 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
         "again": describe_resend(view, accounting),
         "can_pause": row.status in _PAUSABLE,
         "can_resume": row.status in _RESUMABLE,
-        "grown_to": find_growth(row),
+        "grown": add_amounts(people(grown_to), find_quoted(row), number=grown_to)
+        if (grown_to := find_growth(row))
+        else "",
         "can_stop": _can_stop(view),
         "stop": _describe_panel(view),
         "poll_s": choose_poll_s(view, behind=shown["behind"]),

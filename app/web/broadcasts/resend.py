@@ -26,9 +26,9 @@ from app.web.guard import (
     make_page_blueprint,
     require_role,
 )
-from app.web.new.figures import read_micros, say_about
+from app.web.new.figures import add_amounts, read_micros, say_about
 from app.web.new.frame import go_to_broadcast
-from app.web.words import people
+from app.web.words import people, texts
 
 blueprint = make_page_blueprint("resends")
 
@@ -97,6 +97,7 @@ def describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, An
         "by": resent and (resent.created_by or f"the client {resent.client}"),
         "needs_approval": needs_resend_approval(ctx, asked, figure),
         # A question about fewer people than there are now has to be asked anew.
+        "approvable": add_amounts(texts(figure), asked and asked.figures),
         "asked": asked if asked and not asked.approved_by and asked.people == figure else None,
         "approved_by": asked and asked.approved_by,
         "is_own": bool(asked and asked.asked_by == current_user().name),

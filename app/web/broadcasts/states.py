@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from app.sms.audience.grown import find_growth
+from app.sms.audience.grown import find_growth, find_quoted
 from app.sms.broadcasts.views import BroadcastView
 from app.sms.drafts.store import make_title
 from app.sms.models.states import ACTIVE, FINAL, BroadcastStatus
 from app.web.broadcasts.accounting import Accounting
+from app.web.new.figures import add_amounts
 from app.web.words import clock_time, day_of, people, say_duration, share
 
 _B = BroadcastStatus
@@ -47,6 +48,13 @@ def name_row(row: Row[Any]) -> str:
     """Return the name of the broadcast of a row with its reference and text."""
     kept = make_title(row.text) if row.text else "A broadcast whose text was deleted"
     return str(row.reference) if row.reference else kept
+
+
+def say_growth(row: Row[Any]) -> str:
+    """Return how many people are in an audience that has grown, and what they come to."""
+    number = find_growth(row) or 0
+    are = f"{people(number)} {'is' if number == 1 else 'are'} in its audience by now"
+    return add_amounts(f"{are}, more than were approved", find_quoted(row), number=number)
 
 
 def say_audience(view: BroadcastView, accounting: Accounting) -> str:
@@ -191,9 +199,8 @@ def say_verdict(view: BroadcastView, accounting: Accounting) -> tuple[str, str]:
             ahead = say_duration(view.row.send_at - view.seen_at)
             audience = say_audience(view, accounting)
             return "", f"Nothing is sent before {start}, in {ahead}: {audience}."
-        case _B.PAUSED if grown_to := find_growth(view.row):
-            are = f"{people(grown_to)} {'is' if grown_to == 1 else 'are'} in its audience by now"
-            return f"{are}, more than were approved.", "Nothing is sent until it is approved again."
+        case _B.PAUSED if find_growth(view.row):
+            return f"{say_growth(view.row)}.", "Nothing is sent until it is approved again."
         case _B.PAUSED | _B.HALTED | _B.MISSED_START:
             were = f"{handed:,} of {people(asked_for)} were handed to Sinch"
             return "", f"{were}; no more is for now."

@@ -291,6 +291,29 @@ def say_parts(parts: int) -> str:
     return "1 part" if parts == 1 else f"{parts:,} parts"
 
 
+def add_amounts(
+    sentence: str, figures: Mapping[str, Any] | None, *, number: int | None = None
+) -> str:
+    """Return a sentence about people with their parts and cost, by what pick_figures returns.
+
+    They are estimated for another number of people than was quoted, and left out if there are none.
+
+    >>> figures = {"recipients": 2, "parts": 4, "cost": 180_000, "currency": "EUR"}
+    >>> add_amounts("2 people", figures), add_amounts("5 people", figures, number=5)
+    ('2 people: 4 parts, about €0.18', '5 people: about 10 parts, about €0.45')
+    >>> add_amounts("2 people", figures | {"currency": None}), add_amounts("2 people", None)
+    ('2 people: 4 parts, cost not known', '2 people')
+    """
+    if not figures or not figures["recipients"]:
+        return sentence
+    asked = figures["recipients"] if number is None else number
+    ratio = Decimal(asked) / figures["recipients"]
+    about, currency = "" if ratio == 1 else "about ", figures["currency"]
+    cost = read_micros(figures["cost"]) * ratio
+    said = say_about(cost, currency) if currency else "cost not known"
+    return f"{sentence}: {about}{say_parts(round(figures['parts'] * ratio))}, {said}"
+
+
 def say_button(number: int, *, cost: str | None, at: str | None, done: str | None) -> str:
     """Return the words of the button that sends.
 

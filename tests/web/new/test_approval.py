@@ -43,9 +43,10 @@ def test_a_second_person_approves_and_then_it_can_be_sent(anna, olof, sandbox, c
     assert send(anna, f"{draft}/ask", form).headers["Location"] == f"{draft}/confirm"
 
     assert "A second person has to approve it." in read_text(anna.get(f"{draft}/confirm"))
-    assert "needs a second person. a sender has asked to send it to 2 people." in read_text(
-        olof.get("/overview")
+    asked = (
+        "needs a second person. a sender has asked to send it to 2 people: 2 parts, about €0.10."
     )
+    assert asked in read_text(olof.get("/overview"))
     assert "Approve 2 texts, about €0.10" in read_text(olof.get(f"{draft}/confirm"))
     send(olof, f"{draft}/approve", read_form(olof, draft))
     shown = read_text(anna.get(f"{draft}/confirm"))
@@ -126,6 +127,7 @@ def test_who_joins_the_audience_after_an_approval_waits_for_another(
 ):
     ctx = service.extensions["clarion"]
     add_people(ctx, first, tags=["vip"])
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
     draft, at = begin(anna), ctx.now() + timedelta(hours=2)
     send(anna, f"{draft}/audience", {"kind": "people", "any": "vip"})
     later = {"start": "later", "day": f"{at:%Y-%m-%d}", "clock": f"{at:%H:%M}"}
@@ -140,10 +142,11 @@ def test_who_joins_the_audience_after_an_approval_waits_for_another(
     sweep(context_of(service))
     work_off(service)
 
-    assert "3 people are in its audience by now, more than were approved." in read_text(
-        anna.get(page)
-    )
-    assert "needs a second person again. 3 people" in read_text(olof.get("/overview"))
+    shown, comes_to = read_text(anna.get(page)), "about 3 parts, about €0.15"
+    waits = f"3 people are in its audience by now, more than were approved: {comes_to}."
+    assert f"{waits} Nothing is sent until it is approved again." in shown
+    said = read_text(olof.get("/overview"))
+    assert f"needs a second person again. {waits} Nothing is sent." in said
     send(anna, f"{page}/resume")
     assert "you have worked on it yourself" in read_text(anna.get(page))
     broadcast_id = page.rpartition("/")[2]
@@ -155,7 +158,7 @@ def test_who_joins_the_audience_after_an_approval_waits_for_another(
     assert "a second person has to resume it on its page" in by_command.output
     work_off(service)
     assert sandbox.recipients() == []
-    assert "Approve it for 3 people" in read_text(olof.get(page))
+    assert f"Approve it for 3 people: {comes_to}" in read_text(olof.get(page))
     send(olof, f"{page}/resume")
     work_off(service)
     assert sorted(sandbox.recipients()) == [ANN, BOB, CEC]
@@ -177,15 +180,17 @@ def unreached(service, anna, sandbox, caller):
     return f"/broadcasts/{id_of(made)}"
 
 
-def test_to_send_again_to_many_needs_a_second_person_too(anna, olof, sandbox, unreached):
+def test_to_send_again_to_many_needs_a_second_person_too(anna, olof, sandbox, unreached, caller):
     before = len(sandbox.recipients())
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
     assert "Ask a second person to approve 2 texts" in read_text(anna.get(unreached))
     early = send(anna, f"{unreached}/resend", {"people": "2"})
     assert early.headers["Location"] == unreached
     assert "A second person has to approve it first" in read_text(anna.get(unreached))
 
     send(anna, f"{unreached}/resend/ask")
-    assert "again to 2 people. Show it" in read_text(olof.get("/overview"))
+    asked = "has asked to send it again to 2 people: 2 parts, about €0.10. Show it"
+    assert asked in read_text(olof.get("/overview"))
     send(anna, f"{unreached}/resend/approve", {"people": "2"})
     assert "you have asked for it yourself" in read_text(anna.get(unreached))
     send(anna, f"{unreached}/resend", {"people": "2"})
@@ -193,7 +198,7 @@ def test_to_send_again_to_many_needs_a_second_person_too(anna, olof, sandbox, un
     assert "The number of people has changed" in read_text(olof.get(unreached))
     send(olof, f"{unreached}/resend", {"people": "2"})
     assert len(sandbox.recipients()) == before
-    assert "Approve 2 texts" in read_text(olof.get(unreached))
+    assert "Approve 2 texts: 2 parts, about €0.10" in read_text(olof.get(unreached))
 
     send(olof, f"{unreached}/resend/approve", {"people": "2"})
 
