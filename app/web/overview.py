@@ -25,7 +25,7 @@ from app.sms.messages.search import search_messages
 from app.sms.models.daily import Dimension
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
-from app.sms.operations.restore import count_not_looked_up
+from app.sms.operations.restore import count_looked_up
 from app.sms.recovery.attention import find_attention
 from app.subscribers.profiles.search import find_by_numbers
 from app.subscribers.suppressions.manage import count_to_review
@@ -77,7 +77,7 @@ _CONDITIONS = {
     "Check the account and the sender; a trial goes out by itself, and flask circuit close tries "
     "at once.",
     ("sending", "restoring"): "The database came from a backup, so nothing is sent{since}.\nSinch "
-    "is being asked what went out: {in_doubt}. {waiting} meanwhile.",
+    "is being asked what {asked}. {waiting} meanwhile.",
     ("background", "stale"): "Nothing works in the background{since}: no report is recorded.\n"
     "{waiting}. Start the service or its workers again.",
     ("broker", "unreachable"): "The broker does not answer{since}.\nBroadcasts of more than 1,000 "
@@ -291,10 +291,10 @@ def _describe_check(ctx: Context, readiness: Readiness, check: str, result: str)
         return AttentionItem(check, sentence.format(**words), href, "Show it", Role.VIEWER)
     words |= {"waiting": _say_waiting(*read_once(count_waiting, ctx))}
     if result == "restoring":
-        with ctx.db.read() as tx:
-            number = count_not_looked_up(tx)
-        batches = "1 batch is" if number == 1 else f"{number:,} batches are"
-        words |= {"in_doubt": f"{batches} left"}
+        looked_up, in_doubt = count_looked_up(ctx)
+        batches = "1 batch" if in_doubt == 1 else f"{in_doubt:,} batches"
+        went_out = f"went out: {looked_up:,} of {batches}"
+        words |= {"asked": went_out if looked_up < in_doubt else "came in since"}
     href = url_for("broadcasts.list_all", status="sending")
     return AttentionItem(check, sentence.format(**words), href, "See what waits", Role.VIEWER)
 

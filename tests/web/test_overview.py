@@ -6,11 +6,13 @@ import pytest
 from sqlalchemy import Engine, event, update
 
 from app.accounts.roles import Role
+from app.sms.audience.plan import plan_broadcast
 from app.sms.lifecycle import gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus
 from app.sms.operations.heartbeat import record_consistency
+from app.sms.recovery.unknown_outcome import reconcile_due_batches
 from app.worker.jobs import sweep
 from tests.background import context_of
 from tests.callers import Caller, id_of
@@ -143,9 +145,24 @@ def test_each_check_that_fails_says_since_when_what_waits_and_where_to_look(
     assert f"For support: “{violations[0]}”. Show it" in words
     assert f'id="condition-consistency" href="/broadcasts/{broken}"' in stopped.text
     assert re.search(rf"background {since}: no report is recorded", stale)
-    assert re.search(rf"so nothing is sent {since}. Sinch is being asked what went out", restoring)
-    assert "went out: 0 batches are left. 1,200 texts wait meanwhile." in restoring
+    assert re.search(rf"so nothing is sent {since}. Sinch is being asked what", restoring)
+    assert "Sinch is being asked what came in since. 1,200 texts wait meanwhile." in restoring
     assert "For support: “batch 7: held for too long”. Show it" not in restoring
+
+
+def test_after_a_restore_the_overview_says_how_many_batches_are_looked_up(service, caller, sandbox):
+    caller.send(*many_numbers(2_200), reference="large")
+    ctx = context_of(service)
+    plan_broadcast(ctx, 1)
+    service.test_cli_runner().invoke(args=["db", "restored"])
+    operator = visit(service, Role.OPERATOR)
+
+    first = read_text(operator.get("/overview"))
+    reconcile_due_batches(ctx, limit=1)
+    second = read_text(operator.get("/overview"))
+
+    assert "Sinch is being asked what went out: 0 of 3 batches. " in first
+    assert "Sinch is being asked what went out: 1 of 3 batches. " in second
 
 
 def test_a_broadcast_that_missed_its_start_needs_attention_until_it_is_stopped(

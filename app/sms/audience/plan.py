@@ -36,7 +36,7 @@ from app.sms.audience.chunks import (
 from app.sms.audience.lookup import CLOCK_DOUBT, resolve_next
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import finalize_in, lock_broadcast
-from app.sms.lifecycle.gates import read_gates
+from app.sms.lifecycle.gates import add_in_doubt, read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import ACTIVE, FINAL, BatchState
@@ -113,7 +113,10 @@ def plan_chunks(tx: Connection, ctx: Context, broadcast_id: int, *, limit: int =
     end = min(broadcast.planned + limit, broadcast.chunks)
     values = {"broadcast_id": broadcast_id, "first": broadcast.planned, "end": end}
     chunks = _SELECT_CHUNKS.fetch(tx, values)
-    _INSERT_BATCHES.run_each(tx, list(_make_batches(tx, ctx, broadcast, chunks)))
+    batches = list(_make_batches(tx, ctx, broadcast, chunks))
+    _INSERT_BATCHES.run_each(tx, batches)
+    if in_doubt := sum(batch["state"] is BatchState.UNKNOWN for batch in batches):
+        add_in_doubt(tx, in_doubt)
     tx.execute(_INSERT_MESSAGES[tx.dialect.name], values)
     _SET_PLANNED.change(tx, {"broadcast_id": broadcast_id, "end": end})
     return bool(end < broadcast.chunks)

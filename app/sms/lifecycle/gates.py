@@ -40,7 +40,7 @@ class Gates:
     the batch that may try and its broadcast (None if any may), `trial` is the id of the batch on
     trial, `last_trial` the batch tried before with its broadcast and client, `since` when the
     circuit opened.  `restored_broadcast_id` is the newest broadcast of the backup in restore mode,
-    else 0.
+    else 0; `restored_in_doubt` is how many batches were in doubt by then.
     """
 
     busy_until: datetime | None
@@ -51,6 +51,7 @@ class Gates:
     free_at: datetime | None
     restoring_since: datetime | None
     restored_broadcast_id: int
+    restored_in_doubt: int
 
     def find_obstacle(self, now: datetime) -> datetime | None:
         """Return until when no batch may be claimed; None if one may be claimed now."""
@@ -112,6 +113,7 @@ def read_gates(
         free_at=pace.until_at if _is_current(pace.facts, now) else None,
         restoring_since=datetime.fromisoformat(restore["since"]) if restore else None,
         restored_broadcast_id=_read_newest(restore),
+        restored_in_doubt=restore.get("in_doubt", 0) if restore else 0,
     )
 
 
@@ -255,6 +257,12 @@ def begin_restore(tx: Connection, *, now: datetime, last_broadcast_id: int) -> N
     `last_broadcast_id` is the newest broadcast of the backup.
     """
     _set(tx, RESTORE, facts={"since": now.isoformat(), "last_broadcast_id": last_broadcast_id})
+
+
+def add_in_doubt(tx: Connection, batches: int) -> None:
+    """Add batches in doubt to those of the restore, unless it has ended."""
+    if facts := _lock_gate(tx, RESTORE).facts:
+        _set(tx, RESTORE, facts={**facts, "in_doubt": facts.get("in_doubt", 0) + batches})
 
 
 def end_restore(tx: Connection) -> None:

@@ -20,7 +20,7 @@ from app.sms.inbound.receive import (
     read_listed_at,
     set_listed_at,
 )
-from app.sms.lifecycle.gates import begin_restore, end_restore, read_gates
+from app.sms.lifecycle.gates import add_in_doubt, begin_restore, end_restore, read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState
@@ -53,7 +53,8 @@ def mark_restored(
         )
         # Lists read before the backup prove nothing: the batch may have been sent since.
         unresolved = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
-        tx.execute(unresolved.values(next_reconcile_at=now, reconcile_attempts=0, **_NOT_ABSENT))
+        again = {"next_reconcile_at": now, "reconcile_attempts": 0, **_NOT_ABSENT}
+        add_in_doubt(tx, tx.execute(unresolved.values(again)).rowcount)
         end_all_access(tx)
         mark_keys_restored(tx, now, revoke=revoke_keys)
         write_audit(
@@ -76,7 +77,16 @@ def mark_restored(
         return len(tx.execute(in_doubt).all())
 
 
-def count_not_looked_up(tx: Connection) -> int:
+def count_looked_up(ctx: Context) -> tuple[int, int]:
+    """Return how many batches in doubt Sinch's list was read for, and how many there were."""
+    with ctx.db.read() as tx:
+        left = _count_not_looked_up(tx)
+        # At first by an earlier version, which kept no number.
+        in_doubt = max(read_gates(tx, ctx.rules, ctx.now()).restored_in_doubt, left)
+    return in_doubt - left, in_doubt
+
+
+def _count_not_looked_up(tx: Connection) -> int:
     """Return how many batches in doubt Sinch's list has not been read for."""
     # A clean list either moves a batch or increases its `not_found_count`.
     unlisted = and_(Batch.state == _S.UNKNOWN, Batch.not_found_count == 0)
@@ -99,7 +109,7 @@ def end_restore_when_done(ctx: Context) -> bool:
     if (listed_at is None or listed_at < since) and fetch_inbounds_when_due(ctx) is None:
         return False
     with ctx.db.read() as tx:
-        if count_not_looked_up(tx):
+        if _count_not_looked_up(tx):
             return False
     if find_unplanned(ctx):
         return False

@@ -20,7 +20,7 @@ from app.sms.lifecycle.gates import begin_restore
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, ExclusionReason
-from app.sms.operations.restore import end_restore_when_done, mark_restored
+from app.sms.operations.restore import count_looked_up, end_restore_when_done, mark_restored
 from app.sms.recovery.attention import Decision, resolve_batch
 from app.sms.recovery.confirm import ReportedBatch, confirm_accepted
 from app.sms.recovery.unknown_outcome import reconcile_due_batches
@@ -112,6 +112,7 @@ def test_an_audience_not_cut_yet_is_cut_now_and_in_doubt_too(either_machine):
 
     assert _restore(machine) == 3
 
+    assert count_looked_up(machine.ctx) == (0, 3)
     assert machine.states() == [_S.UNKNOWN] * 3
     assert machine.counts(broadcast) == {"unconfirmed": 5}
 
