@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +19,7 @@ from app.http.openapi import Blueprint
 from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
-from app.sms.operations.heartbeat import BackgroundHealth, read_health
+from app.sms.operations.heartbeat import BackgroundHealth, read_health, record_fault
 from app.subscribers.suppressions.store import WrongKey, has_anonymized
 
 # Sinch and the broker are checked at most this often; after a failure once a second.
@@ -49,13 +49,15 @@ class _KeptCheck:
         self._checked_at: float | None = None
         self._result = ""
 
-    def read(self) -> str:
+    def read(self) -> tuple[str, bool]:
+        """Return the result, and True if it is of a check that was made now."""
         with self._lock:
             kept_s = READINESS_KEPT_S if self._result == "ok" else 1.0
-            if self._checked_at is None or self._clock() - self._checked_at >= kept_s:
+            is_due = self._checked_at is None or self._clock() - self._checked_at >= kept_s
+            if is_due:
                 self._result = self._check()
                 self._checked_at = self._clock()
-            return self._result
+            return self._result, is_due
 
 
 class Readiness:
@@ -76,8 +78,8 @@ class Readiness:
         self._kept_sinch = _KeptCheck(self._call_sinch, clock=clock)
         self._kept_broker = _KeptCheck(self._call_broker, clock=clock)
         self._lock = threading.Lock()
-        # Since when each check fails that does.
-        self._faults: dict[str, datetime] = {}
+        # The checks that fail, as the log has them.
+        self._faults: set[str] = set()
 
     def check(
         self, ctx: Context, *, read: Callable[[Context], BackgroundHealth] = read_health
@@ -86,22 +88,21 @@ class Readiness:
 
         `read` is for a caller that has read the health before.
         """
-        facts = {"sinch": self.check_sinch(), "broker": "none"} | check_database(ctx, read)
+        calls = {"sinch": self._kept_sinch.read()}
         if self.ping_broker:
-            facts["broker"] = self._kept_broker.read()
+            calls["broker"] = self._kept_broker.read()
+        database, health = check_database(ctx, read)
+        facts = {"broker": "none"} | {name: state for name, (state, _) in calls.items()} | database
+        if health:
+            _mark_faults(ctx, calls, health)
         ready = all(facts[name] in ("ok", "none") for name in _REQUIRED)
         for name in (*_REQUIRED, "attention"):
-            self._log_change(name, facts[name], ctx.now())
+            self._log_change(name, facts[name])
         return {"status": "ready" if ready else "not ready", **facts}
-
-    def find_since(self, name: str) -> datetime | None:
-        """Return when this process saw a check fail for the first time; None while it passes."""
-        with self._lock:
-            return self._faults.get(name)
 
     def check_sinch(self) -> str:
         """Return `ok`, `unreachable` or `misconfigured`, at most 10 s old."""
-        return self._kept_sinch.read()
+        return self._kept_sinch.read()[0]
 
     def _call_sinch(self) -> str:
         try:
@@ -121,21 +122,34 @@ class Readiness:
             return "unreachable"
         return "ok"
 
-    def _log_change(self, name: str, state: object, now: datetime) -> None:
+    def _log_change(self, name: str, state: object) -> None:
         """Log a fault when it begins, and its end.  A state that cannot be read is no change."""
         if state in ("unknown", None):
             return
         if state == "stale" and self._clock() - self._started_at < _STARTING_S:
             return
         with self._lock:
-            before = self._faults.pop(name, None)
-            if state not in ("ok", "none", 0):
-                self._faults[name] = before or now
+            failed, fails = name in self._faults, state not in ("ok", "none", 0)
+            (self._faults.add if fails else self._faults.discard)(name)
         bound = logger.bind(check=name, state=state)
-        if before is None and name in self._faults:
+        if fails and not failed:
             bound.error("a check of /ready fails")
-        elif before is not None and name not in self._faults:
+        elif failed and not fails:
             bound.info("a check of /ready passes again")
+
+
+def _mark_faults(
+    ctx: Context, calls: Mapping[str, tuple[str, bool]], health: BackgroundHealth
+) -> None:
+    """Mark since when a check fails, and its end, by the results of _KeptCheck."""
+    for name, (state, is_new) in calls.items():
+        fails, is_marked = state != "ok", name in health.faults_since
+        # What was seen before a fault began is no end of it.
+        if fails != is_marked and (fails or is_new):
+            try:
+                record_fault(ctx, name, fails=fails)
+            except SQLAlchemyError as e:
+                logger.opt(exception=e).warning("since when a check fails is not kept")
 
 
 class HealthSchema(Schema):
@@ -200,8 +214,11 @@ def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
 
 def check_database(
     ctx: Context, read: Callable[[Context], BackgroundHealth] = read_health
-) -> dict[str, Any]:
-    """Return the checks that read the database; each is `unknown` if it is unreachable."""
+) -> tuple[dict[str, Any], BackgroundHealth | None]:
+    """Return the checks that read the database, and what they read.
+
+    Without a database each is `unknown`, and nothing is read.
+    """
     checks = ("background", "sending", "consistency", "suppression_key")
     unknown = {**dict.fromkeys(checks, "unknown"), "attention": None}
     try:
@@ -209,12 +226,12 @@ def check_database(
         health = read(ctx)
         suppression_key = _check_key(ctx)
     except WrongDatabase:
-        return {"database": "not ours", **unknown}
+        return {"database": "not ours", **unknown}, None
     except (SQLAlchemyError, OSError) as e:
         logger.opt(exception=e).error("the database cannot be read")
-        return {"database": "unreachable", **unknown}
+        return {"database": "unreachable", **unknown}, None
     sending = "restoring" if health.restoring else "stopped" if health.circuit_open else "ok"
-    return {
+    facts = {
         "database": "ok",
         "background": "ok" if health.background_alive else "stale",
         "sending": sending,
@@ -222,6 +239,7 @@ def check_database(
         "suppression_key": suppression_key,
         "attention": health.attention,
     }
+    return facts, health
 
 
 def _check_key(ctx: Context) -> str:

@@ -246,7 +246,7 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     readiness: Readiness = current_app.extensions["readiness"]
     facts = readiness.check(ctx, read=read_page_health)
     failing = [key for key in _CONDITIONS if facts.get(key[0]) == key[1]]
-    conditions = [_describe_check(ctx, readiness, *key) for key in failing]
+    conditions = [_describe_check(ctx, *key) for key in failing]
     for batch in find_attention(ctx, limit=_SHOWN):
         went = f"It is not known whether {texts(batch.size)} of “{name_row(batch)}” went out."
         at = clock_time(batch.unknown_at or ctx.now(), ctx.now())
@@ -277,13 +277,14 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     return conditions
 
 
-def _describe_check(ctx: Context, readiness: Readiness, check: str, result: str) -> AttentionItem:
+def _describe_check(ctx: Context, check: str, result: str) -> AttentionItem:
     """Return a check of /ready that fails: since when, what waits for it, and where to look."""
     health, sentence = read_page_health(ctx), _CONDITIONS[check, result]
     if check == "suppression_key":
         return AttentionItem(check, sentence)
     stored = {"sending": health.stopped_since, "background": health.swept_at}
-    at = stored[check] if check in stored else readiness.find_since(check)
+    # A fault that is seen now was not marked when the health was read.
+    at = stored[check] if check in stored else health.faults_since.get(check, ctx.now())
     words = {"since": f" since {clock_time(at, ctx.now())}" if at else ""}
     if check == "consistency":
         broken, href = _find_broken(ctx, health.violations[0])

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, event, update
 
 from app.accounts.roles import Role
+from app.health import Readiness
 from app.sms.audience.plan import plan_broadcast
 from app.sms.lifecycle import gates
 from app.sms.models.batch import Batch
@@ -114,6 +115,35 @@ def test_while_sinch_does_not_answer_the_overview_says_since_when_and_leads_to_w
     words = re.search(r"Sinch does not answer since ([^.]+)\. 1,200 texts wait; ", read_text(said))
     assert words[1].endswith(since[1])  # after midnight with the day before it
     assert said.text.count('href="/broadcasts?status=sending">See what waits</a>') == 2
+
+
+def test_all_processes_say_the_same_since_when_sinch_does_not_answer(service, operator, sandbox):
+    ctx, now = context_of(service), [0.0]
+
+    def begin_process():
+        return Readiness(ctx.sinch, clock=lambda: now[0])
+
+    def read_since(process):
+        service.extensions["readiness"] = process
+        said = re.search(
+            "Sinch does not answer since ([^.]+)", read_text(operator.get("/overview"))
+        )
+        return said and said[1][-5:]
+
+    first, second = begin_process(), begin_process()
+    assert read_since(second) is None
+    sandbox.order_fault(on="GET /batches", when="before", do="answer", status=503, times=None)
+    assert read_since(first)
+    began = read_since(first)
+    assert read_since(second) is None  # what it saw before the fault is no end of it
+
+    shift_clock(service, 7_200)
+    assert read_since(begin_process()) == read_since(first) == began
+    sandbox.clear_faults()
+    now[0] += 20
+    assert read_since(second) is None
+    sandbox.order_fault(on="GET /batches", when="before", do="answer", status=503, times=None)
+    assert read_since(begin_process()) not in (None, began)
 
 
 def test_each_check_that_fails_says_since_when_what_waits_and_where_to_look(

@@ -1,22 +1,27 @@
 """Marks of the background in the database, for /ready and /metrics.
 
-They are the times of the last sweep, backup and purge, and the last check's violations.
+They are the times of the last sweep, backup and purge, the last check's violations, and since when
+checks of /ready fail.  A fault is marked by the process that sees it first.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
 from app.db.base import Metadata
-from app.db.facts import set_metadata
+from app.db.engine import insert_new
+from app.db.facts import delete_metadata, set_metadata
 from app.sms.context import Context
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState
 
 _SWEPT_AT, _VIOLATIONS = "swept_at", "violations"
+# Before the name of a check that fails; the value is since when.
+_FAULT = "fault_"
 _BACKED_UP_AT, _PURGED_AT = "backed_up_at", "purged_at"
 # After this many missed sweeps the background workers count as stopped.
 _MISSED = 4
@@ -24,12 +29,13 @@ _MISSED = 4
 
 @dataclass(frozen=True, slots=True)
 class BackgroundMarks:
-    """Times of the last sweep, backup and purge, and the violations of the last check."""
+    """Times of the last sweep, backup and purge, the violations of the last check, and faults."""
 
     swept_at: datetime | None
     backed_up_at: datetime | None
     purged_at: datetime | None
     violations: list[str]
+    faults_since: Mapping[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class BackgroundHealth:
     """Health as /ready shows it; `attention` is the number of batches that need attention.
 
     `swept_at` is when the background worked last; `stopped_since` is when the circuit opened, or
-    the restore began; `violations` are sentences on counts that do not add up.
+    the restore began; `violations` are sentences on counts that do not add up; `faults_since` is
+    by the name of a check that fails when a process saw that first.
     """
 
     background_alive: bool
@@ -47,6 +54,7 @@ class BackgroundHealth:
     restoring: bool
     stopped_since: datetime | None
     attention: int
+    faults_since: Mapping[str, datetime]
 
 
 def record_heartbeat(ctx: Context) -> None:
@@ -62,7 +70,22 @@ def record_purge(ctx: Context) -> None:
 
 
 def record_consistency(ctx: Context, violations: list[str]) -> None:
-    _store(ctx, _VIOLATIONS, json.dumps(violations[:20]))
+    with ctx.db.write() as tx:
+        set_metadata(tx, _VIOLATIONS, json.dumps(violations[:20]))
+        _mark_fault(tx, ctx, "consistency", fails=bool(violations))
+
+
+def record_fault(ctx: Context, check: str, *, fails: bool) -> None:
+    """Mark since when a check fails, unless it is marked before, or that it passes."""
+    with ctx.db.write() as tx:
+        _mark_fault(tx, ctx, check, fails=fails)
+
+
+def _mark_fault(tx: Connection, ctx: Context, check: str, *, fails: bool) -> None:
+    if fails:
+        insert_new(tx, Metadata, name=_FAULT + check, value=ctx.now().isoformat())
+    else:
+        delete_metadata(tx, _FAULT + check)
 
 
 def read_health(ctx: Context) -> BackgroundHealth:
@@ -81,6 +104,7 @@ def read_health(ctx: Context) -> BackgroundHealth:
         restoring=gates.restoring,
         stopped_since=gates.stopped_since,
         attention=waiting,
+        faults_since=marks.faults_since,
     )
 
 
@@ -97,6 +121,11 @@ def read_marks(tx: Connection) -> BackgroundMarks:
         backed_up_at=read_time(_BACKED_UP_AT),
         purged_at=read_time(_PURGED_AT),
         violations=json.loads(metadata.get(_VIOLATIONS, "[]")),
+        faults_since={
+            name.removeprefix(_FAULT): datetime.fromisoformat(value)
+            for name, value in metadata.items()
+            if name.startswith(_FAULT)
+        },
     )
 
 
