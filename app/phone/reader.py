@@ -10,6 +10,7 @@ from app.phone.characters import simplify_characters
 from app.phone.country_names import name_country
 from app.phone.e164 import (
     MAX_CHARACTERS,
+    find_calling_code,
     find_in_use,
     is_national_mobile,
     is_possible,
@@ -20,6 +21,7 @@ from app.phone.e164 import (
 
 # Scientific notation of a spreadsheet, as 4.67012E+10; in some languages with a comma.
 _SHORTENED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+", re.IGNORECASE)
+_NEGATIVE = re.compile(r"[-\u2212][0-9]")
 _DECIMAL = re.compile(r"\+?[0-9]{5,}[.,][0-9]{1,2}")
 _FORMULA = re.compile(r'= ?("?)([^"]*)\1')
 # Marks that keep a spreadsheet from taking a number for one, quotes, and what is around a number of
@@ -30,7 +32,9 @@ _NUMBER_SCHEMES = (
     *("tel", "p", "phone", "callto", "mobile", "mobil", "mob", "cell", "telefon", "handy"),
     *("m", "t", "ph"),
 )
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z.+-]{0,15}):\s*(?://)?(?=[+(0-9])")
+_SCHEME = re.compile(
+    r"([A-Za-z][A-Za-z.+-]{0,15}|(?:https?://)?[A-Za-z.]{1,30}/[A-Za-z/?=]{0,30}):?\s*(?://)?(?=[+(0-9])"
+)
 _SEPARATORS = re.compile(r"[ \t()\[\].\-/\u2010-\u2015\u2212]+")
 _DIGITS = re.compile(r"\+?[0-9]+")
 _EXTENSION = re.compile(r"(?:[;#x]|ext|app?|int|durchwahl)[.=]*\s*[0-9]{1,6}", re.IGNORECASE)
@@ -54,6 +58,10 @@ NO_NUMBER = "No phone number."
 SHORTENED = (
     "A spreadsheet has shortened this number: its digits are lost. Set its column to text and save "
     "the file anew."
+)
+NEGATIVE = (
+    "A negative number: a spreadsheet has subtracted, as in +46-701234567. Set its column to text "
+    "and enter it anew."
 )
 LOST_PLUS = (
     "Perhaps an international number that lost its plus: write it with its plus or its 0, or say "
@@ -92,7 +100,7 @@ class PhoneReader:
         number = normalise_number(cell) or self._read_written(_strip(cell))
         if number is None:
             raise ValueError(_NO_E164)
-        if self.check and find_in_use(number) is None:
+        if find_calling_code(number) is None or (self.check and find_in_use(number) is None):
             raise ValueError(NOT_IN_USE)
         return number
 
@@ -100,7 +108,7 @@ class PhoneReader:
         """Return the number of a cell; digits behind one that is in use alone are an extension."""
         number = normalise_number(self._read_digits(written))
         tail = _TAIL.fullmatch(written)
-        if tail and number and find_in_use(number) is None:
+        if tail and number and (len(tail[2]) == 1 or find_in_use(number) is None):
             shorter: str | None = None
             with suppress(ValueError):
                 shorter = replace(self, check=True).read(tail[1])
@@ -124,6 +132,8 @@ class PhoneReader:
             raise ValueError(NO_NUMBER)
         if _SHORTENED.fullmatch(written):
             raise ValueError(SHORTENED)
+        if _NEGATIVE.match(written):
+            raise ValueError(NEGATIVE)
         if _DECIMAL.fullmatch(written):
             raise ValueError("A number with decimals: format its column as text.")
         if _DATE.fullmatch(written):

@@ -66,7 +66,7 @@ _NAME_PARTS = dict.fromkeys(
     ("name", "namn", "nom", "naam", "navn", "nimi", "nev", "nume"), LAST_NAME
 )
 _NAME_PARTS |= dict.fromkeys(("nombre", "nome", "adı"), FIRST_NAME)
-_TICKS = dict.fromkeys("✓✔✅☑☒🗹", "true") | dict.fromkeys("✗✘❌✖☐□", "false")
+_TICKS = dict.fromkeys("✓✔✅☑☒🗹√○◯〇●", "true") | dict.fromkeys("✗✘❌✖×✕☐□", "false")
 _BELOW = "its headers seem to be in line {}: remove the lines above"
 _SAME = "two columns of phone numbers have one header: rename or remove one"
 # What a header has beside a word for phones if a row's person has several.

@@ -7,7 +7,7 @@ unmistakable cell such as "unsubscribed" counts.  A column stays the attribute t
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from unicodedata import normalize
@@ -19,7 +19,12 @@ _HEADERS = {name: frozenset(words) for name, words in WORDS["permissions"].items
 _CELLS = {name: frozenset(words) for name, words in WORDS["cells"].items()}
 _STAYS = frozenset((*_CELLS["false"], *_CELLS["none"], *_CELLS["agreed"]))
 _AGREES = frozenset((*_CELLS["true"], *_CELLS["agreed"]))
-_LEFT = re.compile(rf"(?:^|_)(?:{'|'.join(sorted(_HEADERS['left']))})(?:_|$)|^stop$")
+_FIRST_UNSPACED = "\u0e00"
+# Scripts without blanks between words have none between a word and its neighbours, either.
+_LEFT = re.compile(
+    rf"(?:^|_)(?:{'|'.join(sorted(_HEADERS['left']))})(?:_|$)|^stop$"
+    rf"|{'|'.join(word for word in sorted(_HEADERS['left']) if word >= _FIRST_UNSPACED)}"
+)
 _WORDS = "|".join(
     simplify_header(word).replace("_", r"[\W_]*") for word in sorted(_CELLS["unmistakable"])
 )
@@ -118,7 +123,7 @@ def _find_kind(header: str) -> _Kind | None:
     if _remove(header, "qualifiers", "days") in _HEADERS["left_alone"]:
         return _Kind.GONE
     rest = _remove(header, "qualifiers", "other_media")
-    if rest in ("status", "state_status", "status_state") or (rest == "state" and header != rest):
+    if rest in _HEADERS["status"] or (rest == "state" and header != rest):
         return _Kind.STATUS
     if header in WORDS["headers"]["active"]:
         return _Kind.ACTIVE
@@ -157,7 +162,7 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
         return Permission.LEFT
     if _is_no(word):
         return Permission.DENIED
-    if word in (_AGREES if kind is _Kind.AGREED else _CELLS["subscribed"]):
+    if _is_yes(word) if kind is _Kind.AGREED else word in _CELLS["subscribed"]:
         return Permission.GIVEN
     is_open = kind is _Kind.AGREED or word in _CELLS["pending"]
     return Permission.NOT_GIVEN if is_open else None
@@ -165,10 +170,17 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
 
 def _is_no(word: str) -> bool:
     """Return True for a "no", also with thanks: "Non merci"."""
+    return word in _CELLS["left"] or word in _CELLS["denied"] or _answers(word, _CELLS["false"])
+
+
+def _is_yes(word: str) -> bool:
+    return word in _AGREES or _answers(word, _CELLS["true"])
+
+
+def _answers(word: str, answers: Collection[str]) -> bool:
+    """Return True for one of these answers with thanks."""
     first, *others = word.split("_")
-    if word in _CELLS["left"] or word in _CELLS["denied"]:
-        return True
-    return first in _CELLS["false"] and _CELLS["thanks"] >= set(others)
+    return first in answers and _CELLS["thanks"] >= set(others)
 
 
 def _is_unmistakable(cell: str) -> bool:

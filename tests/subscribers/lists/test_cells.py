@@ -7,6 +7,7 @@ import pytest
 
 from app.phone.reader import (
     LOST_PLUS,
+    NEGATIVE,
     NO_COUNTRY,
     NO_NUMBER,
     NOT_IN_USE,
@@ -92,6 +93,10 @@ def test_a_number_is_read_however_it_is_written(cell):
         ("4.67012E+10", SHORTENED),
         ("4,67012E+10", SHORTENED),
         ("+4.67E+10", SHORTENED),
+        ("-701234567", NEGATIVE),
+        ("\u2212701234567", NEGATIVE),
+        ("wa.me/46701234567", "Begins with 'wa.me/': leave only the phone number."),
+        ("https://wa.me/46701234567", "Begins with 'https://wa.me/': leave only the phone number."),
         ("46701234567.0", "A number with decimals: format its column as text."),
         ("46701234567", LOST_PLUS),
         ("46 70 123 45 67", LOST_PLUS),
@@ -175,6 +180,9 @@ def test_a_lost_plus_is_put_back_only_where_that_is_said():
 def test_numbers_that_are_like_none_in_use_are_taken_where_nobody_checks():
     assert read_phone("+46901234567", check=False) == "+46901234567"
     assert read_phone("+4670", check=False) == "+4670"
+    assert read_phone("+8 912 345 67 92", check=False) == NOT_IN_USE  # no country has this code
+    extended = "A number with an extension gets no texts."
+    assert read_phone("0171-3920020-0", country="DE") == extended
 
 
 def test_texts_are_measured():

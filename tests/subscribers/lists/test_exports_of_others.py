@@ -165,6 +165,13 @@ NOES = [
     ("SMS-utskick", "av"),
     ("是否同意", "否"),
     ("短信订阅", "否"),
+    ("是否接受短信", "否"),
+    ("配信希望", "希望しない"),
+    ("수신 동의", "거절"),
+    ("Marketing permissions", "none"),
+    ("Zustimmung zu SMS", "keine"),
+    ("Slažem se", "ne"),
+    ("Would you like offers by text?", "Not now"),
 ]
 
 
@@ -233,6 +240,12 @@ GONE = [
     ("Last reply", "STOP"),
     ("Grupp", "Avregistrerade"),
     ("List", "Unsubscribed contacts"),
+    ("Estado", "baja"),
+    ("退订日期", "2025/03/01"),
+    ("수신거부일", "2025-03-01"),
+    ("配信停止", "○"),
+    ("Дата отписки", "01.03.2025"),
+    ("Verstorben", "ja"),
 ]
 
 
@@ -271,6 +284,10 @@ def test_whoever_the_file_says_has_left_does_not_become_a_subscriber(lists, head
         ("Opted out", "☐"),
         ("Opted out", "FAŁSZ"),
         ("Do not call email", "no"),
+        ("Estado", "Baja California"),
+        ("短信数", "0"),
+        ("SMS consent", '"Ja, gerne"'),
+        ("SMS同意", "○"),
     ],
 )
 def test_other_columns_say_nothing_of_texts(lists, header, cell):
