@@ -5,14 +5,15 @@ A mark says when the database came back, until an administrator has ended the ke
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from app.clock import Clock
 from app.db.audit import write_audit
 from app.db.engine import Database
 from app.db.facts import delete_metadata, read_metadata, set_metadata
-from app.keys.store import KeyRow, list_keys_in, revoke_all_keys
+from app.keys.store import has_ended, list_keys_in, revoke_all_keys
 
 _RESTORED_AT = "keys_restored_at"
 
@@ -22,7 +23,7 @@ class RestoredKeys:
     """The keys of a database that came back at a time, and that can be used."""
 
     at: datetime
-    keys: list[KeyRow]
+    keys: list[Row[Any]]
 
     def describe(self) -> str:
         """Return the keys as people name them, such as "3 of shop, 4 of crm"."""
@@ -79,5 +80,5 @@ def _find(tx: Connection, now: datetime) -> RestoredKeys | None:
     if restored_at is None:
         return None
     at = datetime.fromisoformat(restored_at)
-    keys = [key for key in list_keys_in(tx) if key.created_at <= at and not key.has_ended(now)]
+    keys = [key for key in list_keys_in(tx) if key.created_at <= at and not has_ended(key, now)]
     return RestoredKeys(at, keys) if keys else None

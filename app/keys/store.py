@@ -25,6 +25,7 @@ from app.phone.e164 import is_country
 MAX_LIVE = 2
 
 _KEYS = table_of(ApiKey)
+_SHOWN = [column for column in _KEYS.c if column.name != "digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +39,15 @@ class KeyOptions:
     is_test: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """A key as lists show it."""
-
-    id: int
-    client: str
-    hint: str
-    scopes: tuple[str, ...]
-    networks: tuple[str, ...]
-    countries: tuple[str, ...]
-    is_test: bool
-    created_at: datetime
-    created_by: str
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    used_at: datetime | None
-    origin_id: int
-
-    def has_ended(self, now: datetime) -> bool:
-        """Return True for a key that no request can use any more."""
-        is_past = self.expires_at is not None and now > self.expires_at
-        return is_past or self.revoked_at is not None
+def has_ended(key: Row[Any], now: datetime) -> bool:
+    """Return True for a key that no request can use any more."""
+    is_past = key.expires_at is not None and now > key.expires_at
+    return is_past or key.revoked_at is not None
 
 
 def create_key(
     db: Database, clock: Clock, client: str, options: KeyOptions, *, actor: str
-) -> tuple[KeyRow, str]:
+) -> tuple[Row[Any], str]:
     """Create a key of a client.  Returns its row and its text, which is stored nowhere.
 
     Raises BadInput for options that make no usable key, Conflict if the client has two live keys.
@@ -96,7 +79,7 @@ def create_key(
 
 def rotate_key(
     db: Database, clock: Clock, key_id: int, *, ends_at: datetime, actor: str
-) -> tuple[KeyRow, str]:
+) -> tuple[Row[Any], str]:
     """Create a key like another one, which then ends at `ends_at` if not before.
 
     The new key lasts as long as the old one was to.  Returns its row and text.  Raises NotFound,
@@ -107,7 +90,7 @@ def rotate_key(
         # Before the row, which a request may hold that notes the key's use.
         lock_table(tx, _KEYS)
         old = _lock(tx, key_id)
-        if old.has_ended(now):
+        if has_ended(old, now):
             raise Conflict(f"Key {key_id} has ended: create a new one")
         others = [row.id for row in _list_live(tx, old.client, now) if row.id != key_id]
         if len(others) >= MAX_LIVE - 1:
@@ -118,15 +101,15 @@ def rotate_key(
         tx.execute(update(_KEYS).where(_KEYS.c.id == key_id).values(expires_at=last))
         options = KeyOptions(
             frozenset(map(KeyScope, old.scopes)),
-            networks=old.networks,
-            countries=old.countries,
+            networks=tuple(old.networks or ()),
+            countries=tuple(old.countries or ()),
             expires_at=now + (old.expires_at - old.created_at) if old.expires_at else None,
             is_test=old.is_test,
         )
         return _insert(tx, now, old.client, options, actor=actor, old=old)
 
 
-def revoke_key(db: Database, clock: Clock, key_id: int, *, actor: str) -> KeyRow:
+def revoke_key(db: Database, clock: Clock, key_id: int, *, actor: str) -> Row[Any]:
     """End a key.  Returns its row.  Raises NotFound, and Conflict if it is revoked already."""
     now = clock.now()
     with db.write() as tx:
@@ -147,33 +130,32 @@ def revoke_all_keys(tx: Connection, now: datetime, *, made_until: datetime | Non
     tx.execute(live.values(revoked_at=now))
 
 
-def list_keys(db: Database) -> list[KeyRow]:
+def list_keys(db: Database) -> list[Row[Any]]:
     """List all keys by client, those that ended, too."""
     with db.read() as tx:
         return list_keys_in(tx)
 
 
-def list_keys_in(tx: Connection) -> list[KeyRow]:
+def list_keys_in(tx: Connection) -> list[Row[Any]]:
     """List all keys in an open transaction."""
-    query = select(_KEYS).order_by(_KEYS.c.client, _KEYS.c.id)
-    return [_make_row(row) for row in tx.execute(query)]
+    return list(tx.execute(select(*_SHOWN).order_by(_KEYS.c.client, _KEYS.c.id)))
 
 
-def _lock(tx: Connection, key_id: int) -> KeyRow:
-    query = select(_KEYS).where(_KEYS.c.id == min(key_id, MAX_ID)).with_for_update()
+def _lock(tx: Connection, key_id: int) -> Row[Any]:
+    query = select(*_SHOWN).where(_KEYS.c.id == min(key_id, MAX_ID)).with_for_update()
     row = tx.execute(query).first()
     if row is None:
         raise NotFound("There is no key of this number")
-    return _make_row(row)
+    return row
 
 
-def _list_live(tx: Connection, client: str, now: datetime) -> list[KeyRow]:
-    query = select(_KEYS).where(
+def _list_live(tx: Connection, client: str, now: datetime) -> list[Row[Any]]:
+    query = select(*_SHOWN).where(
         _KEYS.c.client == client,
         _KEYS.c.revoked_at.is_(None),
         or_(_KEYS.c.expires_at.is_(None), _KEYS.c.expires_at > now),
     )
-    return [_make_row(row) for row in tx.execute(query.order_by(_KEYS.c.id))]
+    return list(tx.execute(query.order_by(_KEYS.c.id)))
 
 
 def _insert(
@@ -183,8 +165,8 @@ def _insert(
     options: KeyOptions,
     *,
     actor: str,
-    old: KeyRow | None = None,
-) -> tuple[KeyRow, str]:
+    old: Row[Any] | None = None,
+) -> tuple[Row[Any], str]:
     key = make_key(is_test=options.is_test)
     values = {
         "client": client,
@@ -197,9 +179,9 @@ def _insert(
         "created_at": now,
         "created_by": actor,
         "expires_at": options.expires_at,
-        "origin_id": old.origin_id if old else None,
+        "origin_id": (old.origin_id or old.id) if old else None,
     }
-    row = _make_row(tx.execute(insert(_KEYS).values(values).returning(*_KEYS.c)).one())
+    row = tx.execute(insert(_KEYS).values(values).returning(*_SHOWN)).one()
     facts = {"client": client, "scopes": values["scopes"], **({"replaces": old.id} if old else {})}
     write_audit(tx, now=now, actor=actor, action="create key", subject=str(row.id), facts=facts)
     return row, key
@@ -227,21 +209,3 @@ def _read_countries(values: Iterable[str]) -> tuple[str, ...]:
                 "countries", f"{code[:40]!r} is no country: give two letters such as SE"
             )
     return tuple(sorted(codes))
-
-
-def _make_row(row: Row[Any]) -> KeyRow:
-    return KeyRow(
-        id=row.id,
-        client=row.client,
-        hint=row.hint,
-        scopes=tuple(row.scopes),
-        networks=tuple(row.networks or ()),
-        countries=tuple(row.countries or ()),
-        is_test=row.is_test,
-        created_at=row.created_at,
-        created_by=row.created_by,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        used_at=row.used_at,
-        origin_id=row.origin_id or row.id,
-    )

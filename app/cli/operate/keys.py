@@ -1,8 +1,10 @@
 """`flask keys`: API keys that are stored in the database."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import click
+from sqlalchemy import Row
 
 from app.cli.command import (
     TIME,
@@ -14,7 +16,7 @@ from app.cli.command import (
 )
 from app.config.scopes import DEFAULT_SCOPES, TEST_SCOPES, KeyScope, read_scopes
 from app.keys.restored import find_restored_keys
-from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
+from app.keys.store import KeyOptions, create_key, has_ended, list_keys, revoke_key, rotate_key
 
 keys = ServiceGroup("keys")
 
@@ -127,22 +129,22 @@ def _read_scopes(value: str | None, *, is_test: bool) -> frozenset[KeyScope]:
     return scopes
 
 
-def _print_key(row: KeyRow, key: str) -> None:
+def _print_key(row: Row[Any], key: str) -> None:
     click.echo(f"Key {row.id} of {row.client}. It is shown only now; send it as X-API-Key:")
     click.echo(key)
 
 
-def _show_scopes(row: KeyRow) -> str:
+def _show_scopes(row: Row[Any]) -> str:
     if set(row.scopes) == DEFAULT_SCOPES:
         return "*"
     return ",".join(row.scopes)
 
 
-def _describe_state(row: KeyRow, now: datetime) -> str:
+def _describe_state(row: Row[Any], now: datetime) -> str:
     """Return whether a key can be used, and from where, such as "test, until 2027-01-31"."""
     if row.revoked_at:
         return f"revoked {row.revoked_at:{TIME}}"
-    if row.has_ended(now):
+    if has_ended(row, now):
         return f"expired {row.expires_at:{TIME}}" if row.expires_at else ""
     facts = [
         "test" if row.is_test else "live",

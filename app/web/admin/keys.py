@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
+from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -17,7 +18,7 @@ from app.config.scopes import DEFAULT_SCOPES, SCOPE_SENTENCES, KeyScope
 from app.errors import BadInput, Conflict, reject_field
 from app.http.arguments import collect_errors
 from app.keys.restored import end_restored_keys, find_restored_keys, keep_restored_keys
-from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
+from app.keys.store import KeyOptions, create_key, has_ended, list_keys, revoke_key, rotate_key
 from app.web.guard import (
     describe_actor,
     flash_refusal,
@@ -159,7 +160,7 @@ def _show(typed: Mapping[str, Any], errors: dict[str, str], *, shown_once: str =
             "key": key,
             "may": _describe_scopes(key),
             "state": _describe_state(key, now),
-            "has_ended": key.has_ended(now),
+            "has_ended": has_ended(key, now),
         }
         for key in list_keys(ctx.db)
     ]
@@ -178,19 +179,19 @@ def _show(typed: Mapping[str, Any], errors: dict[str, str], *, shown_once: str =
     )
 
 
-def _describe_scopes(key: KeyRow) -> str:
+def _describe_scopes(key: Row[Any]) -> str:
     is_default = set(key.scopes) == DEFAULT_SCOPES
     return f"All but {KeyScope.ALL_CLIENTS.value}" if is_default else ", ".join(key.scopes)
 
 
-def _describe_state(key: KeyRow, now: datetime) -> str:
+def _describe_state(key: Row[Any], now: datetime) -> str:
     if key.revoked_at:
         return f"Revoked {clock_time(key.revoked_at, now)}"
     kind = "Test key" if key.is_test else "Live"
     if key.expires_at is None:
         return kind
     end = clock_time(key.expires_at, now)
-    return f"Ended {end}" if key.has_ended(now) else f"{kind}, until {end}"
+    return f"Ended {end}" if has_ended(key, now) else f"{kind}, until {end}"
 
 
 def _go_back() -> Response:
