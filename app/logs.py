@@ -62,8 +62,8 @@ def configure_logging(level: str, *, readable: bool = False) -> None:
     logger.remove()
     logger.configure(patcher=_complete)
     write = _write_readable if readable or sys.stderr.isatty() else _write_json
-    outages.forget()
-    logger.add(write, level=level, filter=outages.pass_on, diagnose=False, backtrace=False)
+    throttle.forget()
+    logger.add(write, level=level, filter=_pass_on, diagnose=False, backtrace=False)
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.DEBUG, force=True)
     for name, lowest in _QUIET.items():
         logging.getLogger(name).setLevel(lowest)
@@ -147,41 +147,52 @@ def find_outage(error: BaseException | None) -> tuple[str, str] | None:
     return None
 
 
-class _OutageFilter:
-    """Lets through one line a minute for each outage; `times` counts the lines it is for."""
+class Throttle:
+    """Lets each sentence through at once, and then once a minute."""
 
     EVERY_S = 60.0
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
         self.forget()
 
     def forget(self) -> None:
-        """Let the next line of each outage through."""
+        """Let each sentence through at once again."""
         self._times: Counter[str] = Counter()
         self._logged_at: dict[str, float] = {}
 
-    def pass_on(self, record: "Record") -> bool:
-        """Return False for the line of an outage that was logged within the last minute."""
-        outage = find_outage(record["exception"].value) if record["exception"] else None
-        if outage is None:
-            return True
-        sentence, reason = outage
-        now = time.monotonic()
+    def count(self, sentence: str) -> int:
+        """Count an occurrence.  Returns 0, or how many there were if the sentence is due."""
+        now = self._clock()
         with self._lock:
             self._times[sentence] += 1
             logged_at = self._logged_at.get(sentence)
             if logged_at is not None and now - logged_at < self.EVERY_S:
-                return False
+                return 0
             self._logged_at[sentence] = now
-            times = self._times.pop(sentence)
-        record["extra"] |= {"reason": mask_numbers(reason), "during": record["message"]}
-        record["extra"]["times"] = times
-        record["message"], record["exception"] = sentence, None
+            return self._times.pop(sentence)
+
+
+throttle = Throttle()
+
+
+def log_seldom(sentence: str, **facts: Any) -> None:
+    """Log an error with these facts, once a minute at most; `times` counts how often it came."""
+    if times := throttle.count(sentence):
+        logger.bind(times=times, **facts).error(sentence)
+
+
+def _pass_on(record: "Record") -> bool:
+    """Return False for the line of an outage that was logged within the last minute."""
+    outage = find_outage(record["exception"].value) if record["exception"] else None
+    if outage is None:
         return True
-
-
-outages = _OutageFilter()
+    sentence, reason = outage
+    times = throttle.count(sentence)
+    record["extra"] |= {"reason": mask_numbers(reason), "during": record["message"]}
+    record["extra"]["times"] = times
+    record["message"], record["exception"] = sentence, None
+    return times > 0
 
 
 def _replace_quotes(record: logging.LogRecord) -> str:

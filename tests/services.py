@@ -20,7 +20,7 @@ from app.config import Config, read_config
 from app.db.engine import Database
 from app.factory import create_app
 from app.health import Readiness
-from app.logs import configure_logging, outages
+from app.logs import configure_logging, throttle
 from app.metrics.database import DatabaseMetrics
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
@@ -134,7 +134,7 @@ def _open_database(service: Flask, config: Config) -> None:
 
 def _log_from(level: str) -> None:
     """Configure logging unless it is as it was when last configured, which takes milliseconds."""
-    outages.forget()
+    throttle.forget()
     if _configured != [level, list(logger._core.handlers)]:  # type: ignore[attr-defined]
         configure_logging(level)
         _configured[:] = [level, list(logger._core.handlers)]  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loguru import logger
 
-from app.logs import configure_logging, mask_numbers, request_id
+from app.logs import Throttle, configure_logging, log_seldom, mask_numbers, request_id
 from tests.commands import run_code
 from tests.factories import AUTH, KEY, broadcast_to, settings
 
@@ -243,3 +243,25 @@ def test_a_warning_is_a_line_like_any_other():
     (line,) = [json.loads(each) for each in ended.stderr.splitlines()]
     assert (line["level"], line["logger"]) == ("warning", "py.warnings")
     assert "46701234567" not in ended.stderr
+
+
+def test_a_throttled_sentence_is_due_at_once_and_then_once_a_minute():
+    now = [1000.0]
+    throttle = Throttle(clock=lambda: now[0])
+    told = []
+
+    for at in (0, 1, 59.9, 60, 61, 119, 125):
+        now[0] = 1000.0 + at
+        if times := throttle.count("it burns"):
+            told.append((at, times))
+
+    assert told == [(0, 1), (60, 3), (125, 3)]
+
+
+def test_what_is_logged_seldom_is_an_error_with_its_facts(lines):
+    for address in ("first", "second"):
+        log_seldom("it burns", address=address)
+
+    (line,) = lines()
+    assert (line["level"], line["message"]) == ("error", "it burns")
+    assert (line["address"], line["times"]) == ("first", 1)

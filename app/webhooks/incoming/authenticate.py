@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 from app.config import WebhookAuth
 from app.errors import ClarionError, Unavailable
+from app.logs import log_seldom
 from app.sinch.callbacks import verify_basic, verify_signature
-from app.webhooks.incoming.alarm import ThrottledLog
 from app.webhooks.incoming.store import CallbackStore, NotStored
 
 _RETRY_AFTER_S = 5
@@ -23,12 +23,6 @@ class CallbackAuthenticator:
 
     def __init__(self, auth: WebhookAuth, store: CallbackStore) -> None:
         self._auth, self._store = auth, store
-        self._unconfigured = ThrottledLog(
-            "callbacks arrive, but neither SINCH_WEBHOOK_SECRET nor SINCH_WEBHOOK_BASIC is set"
-        )
-        self._forged = ThrottledLog("a callback without a valid signature or password was rejected")
-        self._too_large = ThrottledLog("a callback that was too large was rejected")
-        self._unstored = ThrottledLog("a callback could not be stored")
 
     @property
     def asks_for_password(self) -> bool:
@@ -38,20 +32,21 @@ class CallbackAuthenticator:
     def receive(self, raw: bytes, headers: Mapping[str, str], *, address: str) -> None:
         """Store a callback and return once it is committed.  Raises NotFromSinch or Unavailable."""
         if not self._auth:
-            self._unconfigured.log()
+            log_seldom(
+                "callbacks arrive, but neither SINCH_WEBHOOK_SECRET nor SINCH_WEBHOOK_BASIC is set"
+            )
             raise Unavailable("Callbacks cannot be checked here", retry_after_s=_RETRY_AFTER_S)
         if not self._is_authentic(raw, headers):
-            self._forged.log(address=address)
+            log_seldom(
+                "a callback without a valid signature or password was rejected", address=address
+            )
             raise NotFromSinch("No valid signature came with this callback")
         try:
             self._store.store(raw)
         except NotStored as e:
-            self._unstored.log(reason=type(e.__cause__ or e).__name__)
+            reason = type(e.__cause__ or e).__name__
+            log_seldom("a callback could not be stored", reason=reason)
             raise Unavailable("The event was not stored", retry_after_s=_RETRY_AFTER_S) from e
-
-    def log_too_large(self, *, address: str) -> None:
-        """Log a callback that was too large: an operator has to know if Sinch sends such."""
-        self._too_large.log(address=address)
 
     def _is_authentic(self, raw: bytes, headers: Mapping[str, str]) -> bool:
         if verify_signature(raw, headers, self._auth.secrets):
