@@ -42,6 +42,7 @@ from app.config.values import (
     AppEnv,
     ConfigError,
     join_host_port,
+    read_choice,
     read_int,
     require,
     require_strong,
@@ -227,7 +228,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
 
     Raises ConfigError for the first setting that is missing, malformed or, in production, unsafe.
     """
-    env = _read_env(environ)
+    env = read_choice(environ, "APP_ENV", AppEnv, AppEnv.PRODUCTION)
     _reject_debug(environ, env)
     public_url = read_public_url(environ, env)
     api_keys = read_api_keys(environ, env)
@@ -281,14 +282,6 @@ def _read_host(environ: Mapping[str, str]) -> str:
             "HOST must be an IP address to listen on, such as 127.0.0.1 (this machine only) or "
             "0.0.0.0 (every network)"
         ) from e
-
-
-def _read_env(environ: Mapping[str, str]) -> AppEnv:
-    value = environ.get("APP_ENV", "").strip().lower() or AppEnv.PRODUCTION
-    try:
-        return AppEnv(value)
-    except ValueError as e:
-        raise ConfigError("set APP_ENV to production, development or test") from e
 
 
 def _reject_debug(environ: Mapping[str, str], env: AppEnv) -> None:

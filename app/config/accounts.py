@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from app.config.values import ConfigError
+from app.config.values import read_choice
 
 
 class SecondFactor(StrEnum):
@@ -16,8 +16,4 @@ class SecondFactor(StrEnum):
 
 def read_second_factor(environ: Mapping[str, str]) -> SecondFactor:
     """Read SECOND_FACTOR.  Default: no role needs one."""
-    value = environ.get("SECOND_FACTOR", "").strip().lower() or SecondFactor.OFF
-    try:
-        return SecondFactor(value)
-    except ValueError as e:
-        raise ConfigError("set SECOND_FACTOR to off, senders or all") from e
+    return read_choice(environ, "SECOND_FACTOR", SecondFactor, SecondFactor.OFF)

@@ -1,7 +1,6 @@
 """Settings of metrics and of error reports."""
 
 import hashlib
-import ipaddress
 import os
 import re
 import tempfile
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.config.values import AppEnv, ConfigError, read_int, require_strong
+from app.config.values import AppEnv, ConfigError, is_loopback, read_int, read_secret
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (app/metrics/files.py checks whose the folder is)
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -39,14 +38,11 @@ def read_monitoring(
     environ: Mapping[str, str], env: AppEnv, *, database_url: str, instance_id: str
 ) -> Monitoring:
     """Read METRICS_TOKEN, METRICS_DIR, WORKER_METRICS_PORT and SENTRY_DSN."""
-    token = environ.get("METRICS_TOKEN", "").strip()
-    if token:
-        require_strong("METRICS_TOKEN", token, env)
     folder = environ.get("METRICS_DIR", "").strip()
     if folder and not Path(folder).is_absolute():
         raise ConfigError("METRICS_DIR must be an absolute path, such as /run/clarion/metrics")
     return Monitoring(
-        metrics_token=token or None,
+        metrics_token=read_secret(environ, "METRICS_TOKEN", env) or None,
         metrics_dir=Path(folder) if folder else _choose_folder(database_url, instance_id),
         worker_port=read_int(environ, "WORKER_METRICS_PORT", 0, lowest=0, highest=65_535),
         sentry_dsn=_read_sentry_dsn(environ),
@@ -78,15 +74,10 @@ def _is_sentry_dsn(value: str) -> bool:
         _ = parts.port  # raises ValueError if malformed
     except ValueError:
         return False
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+    is_safe = parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback(parts.hostname or "")
+    )
     is_key = _PUBLIC_KEY.fullmatch(parts.username or "") is not None
     is_bare = parts.password is None and not parts.query and not parts.fragment
     is_project = _PROJECT.fullmatch(parts.path) is not None
     return bool(parts.hostname) and is_safe and is_key and is_bare and is_project
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from app.config.values import AppEnv, ConfigError, read_int, read_switch, require_strong
+from app.config.values import AppEnv, ConfigError, read_int, read_secret, read_switch
 
 _WINDOW = re.compile(
     r"(?P<country>[A-Z]{2}|\*)=(?P<from>[0-2][0-9]:[0-5][0-9])-(?P<to>[0-2][0-9]:[0-5][0-9])"
@@ -67,9 +67,7 @@ def read_subscriber_rules(environ: Mapping[str, str]) -> SubscriberRules:
 
 def read_phone_hash_key(environ: Mapping[str, str], env: AppEnv, *, secret_key: str) -> bytes:
     """Return the key for hashing phone numbers: SUPPRESSION_KEY, or derived from SECRET_KEY."""
-    own = environ.get("SUPPRESSION_KEY", "").strip()
-    if own:
-        require_strong("SUPPRESSION_KEY", own, env)
+    if own := read_secret(environ, "SUPPRESSION_KEY", env):
         return own.encode()
     return hmac.digest(secret_key.encode(), b"clarion suppressions", "sha256")
 

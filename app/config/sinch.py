@@ -1,12 +1,11 @@
 """SINCH_ settings: host, account and sender."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from app.config.values import AppEnv, ConfigError, is_sample, read_seconds, require
+from app.config.values import AppEnv, ConfigError, is_loopback, is_sample, read_seconds, require
 from app.phone.e164 import is_sender
 
 SINCH_HOSTS = frozenset(f"{region}.sms.api.sinch.com" for region in ("us", "eu", "au", "br", "ca"))
@@ -97,15 +96,6 @@ def _read_sinch_url(value: str, env: AppEnv) -> str:
         raise ConfigError(
             "SINCH_REGION_URL must be https:// and one of " + ", ".join(sorted(SINCH_HOSTS))
         )
-    if parts.scheme in ("http", "https") and _is_loopback(host):
+    if parts.scheme in ("http", "https") and is_loopback(host):
         return f"{parts.scheme}://{parts.netloc}"
     raise ConfigError("SINCH_REGION_URL must be a Sinch host over https, or on loopback")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

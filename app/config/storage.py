@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.config.values import AppEnv, ConfigError, read_int, read_switch
+from app.config.values import AppEnv, ConfigError, read_choice, read_int, read_switch
 
 DEFAULT_DATABASE_URL = "sqlite:///clarion.db"
 _PROJECT = Path(__file__).parent.parent.parent
@@ -99,15 +99,12 @@ def read_broker_url(environ: Mapping[str, str]) -> str | None:
 
 def read_background(environ: Mapping[str, str]) -> Background:
     """Read BACKGROUND.  Default: Celery if there is a broker, else threads."""
-    value = environ.get("BACKGROUND", "").strip().lower()
     broker = read_broker_url(environ)
-    if not value:
-        return Background.CELERY if broker else Background.THREADS
-    if value not in list(Background):
-        raise ConfigError("set BACKGROUND to threads or celery")
-    if value == Background.CELERY and not broker:
+    default = Background.CELERY if broker else Background.THREADS
+    background = read_choice(environ, "BACKGROUND", Background, default)
+    if background is Background.CELERY and not broker:
         raise ConfigError("BACKGROUND=celery needs a broker: set REDIS_URL or CELERY_BROKER_URL")
-    return Background(value)
+    return background
 
 
 def read_instance_id(environ: Mapping[str, str]) -> str:

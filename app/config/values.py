@@ -1,8 +1,12 @@
 """Parsers and checks of single settings.  Every error names the setting."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 _MIN_SECRET_CHARACTERS = 32
 _MIN_DISTINCT_CHARACTERS = 12
@@ -69,6 +73,26 @@ def read_switch(environ: Mapping[str, str], name: str, *, default: bool = True) 
     return _SWITCH[value] if value else default
 
 
+def read_choice(
+    environ: Mapping[str, str], name: str, choices: type[_Choice], default: _Choice
+) -> _Choice:
+    """Read one of some words."""
+    value = environ.get(name, "").strip().lower()
+    try:
+        return choices(value or default)
+    except ValueError as e:
+        *others, last = choices
+        raise ConfigError(f"set {name} to {', '.join(others)} or {last}") from e
+
+
+def read_secret(environ: Mapping[str, str], name: str, env: AppEnv) -> str:
+    """Read a secret that may be unset: then it is empty."""
+    secret = environ.get(name, "").strip()
+    if secret:
+        require_strong(name, secret, env)
+    return secret
+
+
 def read_number(
     environ: Mapping[str, str], name: str, *, lowest: float, highest: float
 ) -> float | None:
@@ -103,6 +127,14 @@ def _parse_seconds(name: str, value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", value) or float(value) <= 0:
         raise ConfigError(f"{name} must be seconds above 0, like 20 or 0.5")
     return float(value)
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if a host is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_sample(value: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from app.config.values import AppEnv, ConfigError, require_strong
+from app.config.values import AppEnv, ConfigError, read_choice, read_secret, require_strong
 from app.sinch.schemas import ReportMode
 
 CALLBACK_PATH = "/webhooks/sinch"
@@ -57,7 +57,7 @@ def read_webhook_auth(
 
     In production PUBLIC_URL requires one of them.
     """
-    new, old = (_read_secret(environ, name, env) for name in _SECRETS)
+    new, old = (read_secret(environ, name, env) for name in _SECRETS)
     if old and not new:
         raise ConfigError("SINCH_WEBHOOK_SECRET_OLD is only for a new SINCH_WEBHOOK_SECRET")
     auth = WebhookAuth(
@@ -73,19 +73,7 @@ def read_webhook_auth(
 
 def read_delivery_report(environ: Mapping[str, str]) -> ReportMode:
     """Read DELIVERY_REPORT: the default report mode of broadcasts."""
-    value = environ.get("DELIVERY_REPORT", "").strip().lower()
-    if not value:
-        return ReportMode.PER_RECIPIENT_FINAL
-    if value not in list(ReportMode):
-        raise ConfigError("set DELIVERY_REPORT to " + ", ".join(ReportMode))
-    return ReportMode(value)
-
-
-def _read_secret(environ: Mapping[str, str], name: str, env: AppEnv) -> str:
-    secret = environ.get(name, "").strip()
-    if secret:
-        require_strong(name, secret, env)
-    return secret
+    return read_choice(environ, "DELIVERY_REPORT", ReportMode, ReportMode.PER_RECIPIENT_FINAL)
 
 
 def _read_basic(environ: Mapping[str, str], env: AppEnv) -> str | None:
