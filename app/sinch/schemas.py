@@ -51,7 +51,6 @@ class OutgoingBatch:
     sender: str
     client_reference: str
     parameters: Mapping[str, Mapping[str, str]] | None = None
-    send_at: datetime | None = None
     expire_at: datetime | None = None
     delivery_report: ReportMode | None = None
     callback_url: str | None = None
@@ -120,7 +119,7 @@ class SinchInbound:
     """A message from a phone to us; `body` is text, base64, or a media object as JSON.
 
     `read_texts` returns what a person wrote in it.
-    `kind` is Sinch's type, `operator_id` the code of country and network, `udh` hexadecimal.
+    `kind` is Sinch's type.
     `client_reference` is that of the answered batch, if the account has this enabled.
     """
 
@@ -130,10 +129,7 @@ class SinchInbound:
     recipient: str
     body: str
     received_at: datetime | None
-    sent_at: datetime | None = None
-    operator_id: str | None = None
     client_reference: str | None = None
-    udh: str | None = None
 
 
 class UnreadableAnswer(ValueError):
@@ -149,7 +145,6 @@ def write_batch(batch: OutgoingBatch) -> bytes:
         "type": "mt_text",
         "client_reference": batch.client_reference,
         "parameters": batch.parameters or None,
-        "send_at": format_time(batch.send_at) if batch.send_at else None,
         "expire_at": format_time(batch.expire_at) if batch.expire_at else None,
         "delivery_report": batch.delivery_report,
         "callback_url": batch.callback_url,
@@ -237,11 +232,7 @@ def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
         recipient=read_address(fields.get("to")),
         body=_clean(body) if isinstance(body, str) else json.dumps(body),
         received_at=read_time(fields.get("received_at")),
-        # One page of the reference spells it `send_at`.
-        sent_at=read_time(fields.get("sent_at")) or read_time(fields.get("send_at")),
-        operator_id=_read_opaque(fields, "operator_id", max_length=16),
         client_reference=read_reference(fields),
-        udh=_read_opaque(fields, "udh", max_length=280),
     )
 
 
