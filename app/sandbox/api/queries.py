@@ -29,13 +29,6 @@ def read_number(
     return require_range(name, int(text[:12]), minimum=minimum, maximum=maximum)
 
 
-def read_flag(query: Query, name: str) -> bool:
-    text = query.get(name, "false").lower()
-    if text not in ("true", "false"):
-        raise bad_format(f"{name} must be true or false")
-    return text == "true"
-
-
 def read_window(query: Query, now: float) -> tuple[float, float | None]:
     """Return the start of the window, inclusive, and its end, exclusive.
 

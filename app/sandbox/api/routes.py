@@ -6,10 +6,10 @@ from flask import Response, jsonify, request
 
 from app.sandbox.api.access import current_plan, parse_body, sinch_blueprint
 from app.sandbox.api.fields import Json
-from app.sandbox.api.queries import paginate, read_flag, read_number, read_window
+from app.sandbox.api.queries import paginate, read_window
 from app.sandbox.clock import format_time
 from app.sandbox.engine.batch import Batch
-from app.sandbox.engine.parts import measure_text
+from app.sandbox.engine.parts import count_parts
 from app.sandbox.engine.reports import build_batch_report
 from app.sandbox.errors import bad_constraint
 
@@ -44,17 +44,11 @@ def cancel_batch(batch_id: str) -> Response:
 
 @blueprint.post("/batches/dry_run")
 def dry_run() -> Response:
-    """Count the parts that each recipient would get.  Nothing is sent."""
-    query = request.args
-    limit = read_number(query, "number_of_recipients", default=100, minimum=0, maximum=1000)
-    per_recipient = read_flag(query, "per_recipient")
+    """Count the parts that all recipients would get.  Nothing is sent."""
     batch = current_plan().draft(parse_body())
-    lines = [_show_dry_run_line(batch, number) for number in batch.recipients]
-    answer: Json = {
-        "number_of_recipients": len(lines),
-        "number_of_messages": sum(line["number_of_parts"] for line in lines),
-    }
-    return jsonify(answer | ({"per_recipient": lines[:limit]} if per_recipient else {}))
+    texts = [batch.fill_text(number) for number in batch.recipients]
+    parts = sum(count_parts(batch.text if text is None else text) for text in texts)
+    return jsonify(number_of_recipients=len(texts), number_of_messages=parts)
 
 
 @blueprint.get("/batches/<batch_id>/delivery_report")
@@ -89,15 +83,3 @@ def _show_batch(batch: Batch) -> Json:
     if batch.request.send_at is not None:
         shown["send_at"] = format_time(batch.request.send_at)
     return shown
-
-
-def _show_dry_run_line(batch: Batch, number: str) -> Json:
-    filled = batch.fill_text(number)
-    text = batch.text if filled is None else filled
-    encoding, parts = measure_text(text)
-    return {
-        "recipient": number,
-        "body": text,
-        "number_of_parts": parts,
-        "encoding": encoding,
-    }

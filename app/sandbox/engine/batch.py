@@ -20,7 +20,7 @@ from app.sandbox.engine.outcomes import (
     build_timeline,
     choose_outcome,
 )
-from app.sandbox.engine.parts import measure_text
+from app.sandbox.engine.parts import count_parts
 from app.sandbox.numbers import parse_digits
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9._-]+)\}")
@@ -127,7 +127,7 @@ class Batch:
         if text is None:
             return NO_PARAMETER
         max_parts = self.request.fields.get("max_number_of_message_parts")
-        if max_parts is not None and measure_text(text).parts > max_parts:
+        if max_parts is not None and count_parts(text) > max_parts:
             return TOO_MANY_PARTS
         return choose_outcome(number, self.settings)
 

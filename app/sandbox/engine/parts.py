@@ -1,10 +1,9 @@
-"""Parts and encoding of a text, for the dry run and the parts limit.
+"""Parts of a text, for the dry run and the parts limit.
 
 Tables from 3GPP TS 23.038.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
 _GSM_7 = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -13,28 +12,21 @@ _GSM_7 = frozenset(
 _TWO_SEPTETS = frozenset("|^€{}[]~\\\f")
 
 
-class TextSize(NamedTuple):
-    """Encoding in the dry run's words, `text` (GSM-7) or `unicode`, and number of parts."""
-
-    encoding: str
-    parts: int
-
-
 @lru_cache(maxsize=1024)
-def measure_text(text: str) -> TextSize:
-    """Return the encoding and the parts of a text.
+def count_parts(text: str) -> int:
+    """Return the parts of a text.
 
-    >>> measure_text("a" * 160), measure_text("€" * 81).parts
-    (TextSize(encoding='text', parts=1), 2)
+    >>> count_parts("a" * 160), count_parts("€" * 81)
+    (1, 2)
     """
     if all(character in _GSM_7 or character in _TWO_SEPTETS for character in text):
         sizes = [2 if character in _TWO_SEPTETS else 1 for character in text]
-        return TextSize("text", _count_parts(sizes, alone=160, joined=153))
+        return _divide(sizes, alone=160, joined=153)
     sizes = [2 if ord(character) > 0xFFFF else 1 for character in text]
-    return TextSize("unicode", _count_parts(sizes, alone=70, joined=67))
+    return _divide(sizes, alone=70, joined=67)
 
 
-def _count_parts(sizes: list[int], *, alone: int, joined: int) -> int:
+def _divide(sizes: list[int], *, alone: int, joined: int) -> int:
     """Return the parts needed when no character may be split between two of them."""
     if sum(sizes) <= alone:
         return 1
