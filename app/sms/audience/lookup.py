@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.db.prepared import Prepared, chunked
+from app.db.prepared import chunked
 from app.sms.audience.chunks import (
     INSERT_CHUNKS,
     AudienceChunk,
@@ -71,9 +71,6 @@ _LOOKUPS_AT_ONCE = 500_000
 _FEW_LOOKUPS = 4
 
 _BROADCASTS = table_of(Broadcast)
-_SELECT_BROADCAST = Prepared(
-    select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("broadcast_id"))
-)
 _SUBSCRIBERS, _SUPPRESSIONS = table_of(Subscriber), table_of(Suppression)
 # The ids that one query looks at.
 IS_NEXT = and_(_SUBSCRIBERS.c.id > bindparam("after"), _SUBSCRIBERS.c.id <= bindparam("end"))
@@ -255,7 +252,7 @@ def _make_personal_chunks(
     values = {name: _read_values(rows, field) for name, field in fields.items()}
     pattern = TextPattern(request.texts.get(language or "", request.text))
     phones = [row.phone for row in rows]
-    sizes = pattern.measure_known(phones, values, collect_defaults(request))
+    sizes = pattern.measure(phones, values, collect_defaults(request))
     page.note_sizes(set(sizes))
     for members in chunked(list(compress(rows, sizes)), size):
         recipients = [row.phone for row in members]
@@ -294,7 +291,7 @@ def resolve_next(ctx: Context, broadcast_id: int) -> bool:
     Returns False when there is nothing to look up.
     """
     with ctx.db.read() as tx:
-        broadcast = _SELECT_BROADCAST.first(tx, {"broadcast_id": broadcast_id})
+        broadcast = tx.execute(select(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)).one()
         if not _is_resolving(tx, ctx, broadcast):
             return False
         size = choose_chunk_size(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice, repeat, zip_longest
 from operator import add, mul
+from typing import Any
 
 from app.db.prepared import chunked
 from app.sms.content.placeholders import (
@@ -39,12 +40,19 @@ class TextPattern:
         self._counts = Counter(PLACEHOLDER.findall(text))
         self._format = PLACEHOLDER.sub(r"%(\1)s", text.replace("%", "%%"))
 
-    def measure_known(
+    def measure(
         self, recipients: Sequence[str], own: Parameters, defaults: Mapping[str, str]
     ) -> list[TextSize | None]:
-        """Return sizes as `measure` does; None also for a text that lacks a value."""
-        columns = {name: list(map(own.get(name, {}).get, recipients)) for name in self._counts}
-        return self.measure_columns(columns, defaults, len(recipients))
+        """Return the size of each recipient's text.
+
+        It is None if the text is empty, is too long or lacks a value.  `own` are values by
+        placeholder and recipient, `defaults` those of all others.
+        """
+        columns = {
+            name: list(map(own.get(name, {}).get, recipients, repeat(defaults.get(name))))
+            for name in self._counts
+        }
+        return self.measure_columns(columns, {}, len(recipients))
 
     def measure_columns(
         self,
@@ -52,38 +60,24 @@ class TextPattern:
         defaults: Mapping[str, str],
         rows: int,
     ) -> list[TextSize | None]:
-        """Return sizes as `measure_known` does, of values in columns; None takes the default."""
-        filled, lacking = {}, set[int]()
+        """Return sizes as `measure` does, of values in columns; None takes the default."""
+        filled, lacking = dict[str, Sequence[Any]](), set[int]()
         for name in self._counts:
-            column, default = columns[name], defaults.get(name, "")
-            if name not in defaults:
-                lacking.update(row for row, value in enumerate(column) if value is None)
-            filled[name] = [default if value is None else value for value in column]
-        sizes = self._measure_rows({}, filled, rows)
+            filled[name] = columns[name]
+            if None in columns[name]:
+                column, default = columns[name], defaults.get(name, "")
+                if name not in defaults:
+                    lacking.update(row for row, value in enumerate(column) if value is None)
+                filled[name] = [default if value is None else value for value in column]
+        sizes = self._measure_rows(filled, rows)
         for row in lacking:
             sizes[row] = None
         return sizes
 
-    def measure(
-        self, recipients: Sequence[str], own: Parameters, defaults: Mapping[str, str]
-    ) -> list[TextSize | None]:
-        """Return the size of each recipient's text; None if it is empty or too long.
-
-        `own` are values by placeholder and recipient, `defaults` those of all others.
-        """
-        fixed = {name: defaults.get(name, "") for name in self._counts if name not in own}
-        columns = {
-            name: list(map(own[name].get, recipients, repeat(defaults.get(name, ""))))
-            for name in self._counts
-            if name in own
-        }
-        return self._measure_rows(fixed, columns, len(recipients))
-
     def _measure_rows(
-        self, fixed: Mapping[str, str], columns: Mapping[str, Sequence[str]], rows: int
+        self, columns: Mapping[str, Sequence[str]], rows: int
     ) -> list[TextSize | None]:
-        lengths = self._add_lengths(fixed, columns, rows)
-        encoding = self._find_plain_encoding("".join(fixed.values()))
+        lengths, encoding = self._add_lengths(columns, rows), self._find_plain_encoding()
         costly: set[str] = set()
         if encoding is not None:
             costly = set(_list_costly(set(chain(*columns.values())), encoding))
@@ -93,27 +87,23 @@ class TextPattern:
         return [
             _measure_plain(encoding, length)
             if encoding is not None and costly.isdisjoint(row)
-            else self._measure_filled({**fixed, **dict(zip(columns, row, strict=True))}, length)
+            else self._measure_filled(dict(zip(columns, row, strict=True)), length)
             for row, length in zip(values, lengths, strict=True)
         ]
 
-    def _add_lengths(
-        self, fixed: Mapping[str, str], columns: Mapping[str, Sequence[str]], rows: int
-    ) -> list[int]:
-        common = len(self._literal)
-        common += sum(self._counts[name] * len(value) for name, value in fixed.items())
-        lengths = [common] * rows
+    def _add_lengths(self, columns: Mapping[str, Sequence[str]], rows: int) -> list[int]:
+        lengths = [len(self._literal)] * rows
         for name, column in columns.items():
             own = map(mul, map(len, column), repeat(self._counts[name]))
             lengths = list(map(add, lengths, own))
         return lengths
 
-    def _find_plain_encoding(self, values: str) -> Encoding | None:
+    def _find_plain_encoding(self) -> Encoding | None:
         """Return the encoding of all texts if their lengths alone decide about their parts."""
         if not self._literal.strip():
             return None  # one may be empty
         encoding = Encoding.GSM_7 if is_gsm7(self._literal) else Encoding.UCS_2
-        return encoding if is_plain(self._literal + values, encoding) else None
+        return encoding if is_plain(self._literal, encoding) else None
 
     def _measure_filled(self, values: Mapping[str, str], length: int) -> TextSize | None:
         if length > MAX_TEXT_CHARACTERS:

@@ -42,8 +42,8 @@ def test_a_text_that_lacks_a_value_has_no_size():
     pattern = TextPattern("Hi ${name}, ${day}")
     names = {"name": {PHONES[0]: "Ann", PHONES[2]: "Ж"}}
 
-    assert pattern.measure_known(PHONES[:3], names, {}) == [None, None, None]
-    sizes = pattern.measure_known(PHONES[:3], names, {"day": "Monday"})
+    assert pattern.measure(PHONES[:3], names, {}) == [None, None, None]
+    sizes = pattern.measure(PHONES[:3], names, {"day": "Monday"})
     assert sizes[1] is None
     assert [sizes[0].encoding, sizes[2].encoding] == [Encoding.GSM_7, Encoding.UCS_2]
 
