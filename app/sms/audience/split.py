@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from app.db.base import table_of
-from app.db.prepared import Prepared, PreparedInsert
+from app.db.prepared import PreparedInsert
 from app.sms.audience.chunks import (
     MAX_BATCH_RECIPIENTS,
     load_batch_recipients,
@@ -18,21 +18,6 @@ from app.sms.models.broadcast import Chunk
 
 _BATCHES, _CHUNKS = table_of(Batch), table_of(Chunk)
 
-_LOCK_CHUNK = Prepared(
-    select(_CHUNKS.c.number)
-    .where(
-        _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
-    )
-    .with_for_update()
-)
-_COUNT_SET_ASIDE = Prepared(
-    select(func.count().label("batches")).where(
-        _BATCHES.c.broadcast_id == bindparam("broadcast_id"),
-        _BATCHES.c.chunk == bindparam("chunk"),
-        _BATCHES.c.start >= MAX_BATCH_RECIPIENTS,
-        _BATCHES.c.level == 0,
-    )
-)
 _INSERT_BATCH = PreparedInsert(_BATCHES, *_BATCHES.c.keys())
 
 
@@ -41,10 +26,17 @@ def find_free_start(tx: Connection, batch: Row[Any]) -> int:
 
     Halves are numbered from the start of their batch: each batch has a range to itself.
     """
-    chunk = {"broadcast_id": batch.broadcast_id, "chunk": batch.chunk}
-    _LOCK_CHUNK.fetch(tx, chunk)
-    count: int = _COUNT_SET_ASIDE.first(tx, chunk).batches
-    return (count + 1) * MAX_BATCH_RECIPIENTS
+    chunk = select(_CHUNKS.c.number).where(
+        _CHUNKS.c.broadcast_id == batch.broadcast_id, _CHUNKS.c.number == batch.chunk
+    )
+    tx.execute(chunk.with_for_update())
+    set_aside = select(func.count()).where(
+        _BATCHES.c.broadcast_id == batch.broadcast_id,
+        _BATCHES.c.chunk == batch.chunk,
+        _BATCHES.c.start >= MAX_BATCH_RECIPIENTS,
+        _BATCHES.c.level == 0,
+    )
+    return (tx.execute(set_aside).scalar_one() + 1) * MAX_BATCH_RECIPIENTS
 
 
 def split_off(

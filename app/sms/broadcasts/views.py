@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
+from sqlalchemy import Connection, Row, and_, case, func, or_, select
 
 from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
@@ -40,33 +40,6 @@ from app.sms.models.statuses import MessageStatus
 _MAX_STUCK = 20
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
-# Every submission of a small broadcast runs these three for its answer.
-_SELECT_BY_ID = select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("broadcast_id"))
-_SELECT_SINCH_IDS = (
-    select(_BATCHES.c.sinch_id)
-    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _BATCHES.c.state.in_(AT_SINCH))
-    .where(_BATCHES.c.sinch_id.is_not(None))
-    .order_by(_BATCHES.c.id)
-    .limit(bindparam("limit"))
-)
-_IS_DEFERRED = and_(
-    _BATCHES.c.state == BatchState.PENDING, _BATCHES.c.not_before < _BROADCASTS.c.expires_at
-)
-_COUNT_EXCLUSIONS = (
-    select(
-        _BATCHES.c.broadcast_id,
-        _BATCHES.c.exclusion_reason,
-        # One that waits until its broadcast's end waits for an operator, see caps.budget.
-        case((_IS_DEFERRED, _BATCHES.c.not_before)).label("until"),
-        func.sum(_BATCHES.c.size),
-    )
-    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
-    .where(_BATCHES.c.broadcast_id.in_(bindparam("broadcast_ids", expanding=True)))
-    .where(_BATCHES.c.exclusion_reason.is_not(None))
-    .where(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))
-    .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason, "until")
-    .order_by(_BATCHES.c.exclusion_reason, "until")
-)
 
 # What belongs to one person's thread: texts that Clarion sends by itself, and answers of users.
 _IS_IN_THREAD = and_(
@@ -160,7 +133,7 @@ def view_messages(
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
     with ctx.db.read() as tx:
-        row = tx.execute(_SELECT_BY_ID, {"broadcast_id": broadcast_id}).one()
+        row = tx.execute(select(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)).one()
         return _view(tx, ctx, [row], with_progress=False)[0]
 
 
@@ -176,9 +149,7 @@ def _view(
     cancel_requests = _count_cancel_requests(tx, cancelled)
     resent = [row.resend_of for row in rows if row.resend_of is not None]
     public_ids = _read_public_ids(tx, resent)
-    exclusions: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for broadcast_id, *group in tx.execute(_COUNT_EXCLUSIONS, {"broadcast_ids": ids}):
-        exclusions[broadcast_id].append(describe_exclusion(*group))
+    exclusions = _describe_exclusions(tx, ids)
     views = []
     for row in rows:
         by_status_code = count_by_status_code(row, totals[row.id])
@@ -198,6 +169,30 @@ def _view(
             )
         )
     return views
+
+
+def _describe_exclusions(
+    tx: Connection, broadcast_ids: Sequence[int]
+) -> Mapping[int, list[dict[str, Any]]]:
+    """Return who is excluded and deferred, by broadcast."""
+    is_pending = _BATCHES.c.state == BatchState.PENDING
+    # One that waits until its broadcast's end waits for an operator, see caps.budget.
+    is_deferred = and_(is_pending, _BATCHES.c.not_before < _BROADCASTS.c.expires_at)
+    until = case((is_deferred, _BATCHES.c.not_before)).label("until")
+    key = _BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason, until
+    query = (
+        select(*key, func.sum(_BATCHES.c.size))
+        .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
+        .where(_BATCHES.c.broadcast_id.in_(broadcast_ids))
+        .where(_BATCHES.c.exclusion_reason.is_not(None))
+        .where(is_pending | (_BATCHES.c.state == BatchState.SUPPRESSED))
+        .group_by(*key[:2], "until")
+        .order_by(_BATCHES.c.exclusion_reason, "until")
+    )
+    exclusions: Mapping[int, list[dict[str, Any]]] = defaultdict(list)
+    for broadcast_id, *group in tx.execute(query):
+        exclusions[broadcast_id].append(describe_exclusion(*group))
+    return exclusions
 
 
 def _find_kept_until(ctx: Context, row: Row[Any]) -> datetime | None:
@@ -296,6 +291,11 @@ def list_stuck(ctx: Context) -> list[Row[Any]]:
 
 def list_batch_ids(ctx: Context, broadcast_id: int, *, limit: int = 1_000) -> list[str]:
     """List Sinch's ids of the batches that it accepted, in the order they were planned."""
-    values = {"broadcast_id": broadcast_id, "limit": limit}
+    query = (
+        select(_BATCHES.c.sinch_id)
+        .where(_BATCHES.c.broadcast_id == broadcast_id, _BATCHES.c.state.in_(AT_SINCH))
+        .where(_BATCHES.c.sinch_id.is_not(None))
+        .order_by(_BATCHES.c.id)
+    )
     with ctx.db.read() as tx:
-        return [str(sinch_id) for sinch_id in tx.execute(_SELECT_SINCH_IDS, values).scalars()]
+        return list(tx.execute(query.limit(limit)).scalars())

@@ -9,7 +9,7 @@ off keep the resend mark.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, String, insert, literal, select, update
 
 from app.db.audit import AuditEntry
 from app.db.base import table_of
@@ -21,28 +21,6 @@ from app.sms.models.batch import Batch
 from app.sms.models.states import RESEND, BatchState
 
 _BATCHES, _AUDIT = table_of(Batch), table_of(AuditEntry)
-
-_SHRINK_BATCH = (
-    update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("batch_id"))
-    .values(
-        state=bindparam("new_state"),
-        size=bindparam("new_size"),
-        recipient_indexes=bindparam("new_indexes"),
-        exclusion_reason=bindparam("reason"),
-        not_before=bindparam("new_not_before"),
-    )
-)
-_COPY_RESEND_MARK = insert(_AUDIT).from_select(
-    ["at", "actor", "action", "subject", "facts"],
-    select(
-        _AUDIT.c.at,
-        _AUDIT.c.actor,
-        _AUDIT.c.action,
-        bindparam("new_reference", type_=String),
-        _AUDIT.c.facts,
-    ).where(_AUDIT.c.subject == bindparam("old_reference"), _AUDIT.c.action == RESEND),
-)
 
 
 def withhold_recipients(
@@ -69,8 +47,7 @@ def withhold_recipients(
             not_before=group.eligibility.not_before,
         )
         if resent:
-            new, old = created.client_reference, batch.client_reference
-            tx.execute(_COPY_RESEND_MARK, {"new_reference": new, "old_reference": old})
+            _copy_resend_mark(tx, batch.client_reference, created.client_reference)
 
 
 def _choose_state(group: RecipientGroup, *, resent: bool) -> BatchState:
@@ -81,11 +58,18 @@ def _choose_state(group: RecipientGroup, *, resent: bool) -> BatchState:
 def _shrink(tx: Connection, batch: Row[Any], group: RecipientGroup, *, resent: bool) -> None:
     whole = len(group.recipient_indexes) == batch.size
     values = {
-        "batch_id": batch.id,
-        "new_state": _choose_state(group, resent=resent),
-        "new_size": len(group.recipient_indexes),
-        "new_indexes": batch.recipient_indexes if whole else list(group.recipient_indexes),
-        "reason": group.eligibility.exclusion_reason,
-        "new_not_before": group.eligibility.not_before,
+        "state": _choose_state(group, resent=resent),
+        "size": len(group.recipient_indexes),
+        "recipient_indexes": batch.recipient_indexes if whole else list(group.recipient_indexes),
+        "exclusion_reason": group.eligibility.exclusion_reason,
+        "not_before": group.eligibility.not_before,
     }
-    tx.execute(_SHRINK_BATCH, values)
+    tx.execute(update(_BATCHES).where(_BATCHES.c.id == batch.id).values(values))
+
+
+def _copy_resend_mark(tx: Connection, old_reference: str, new_reference: str) -> None:
+    columns = _AUDIT.c.at, _AUDIT.c.actor, _AUDIT.c.action, _AUDIT.c.facts
+    marks = select(*columns, literal(new_reference, String)).where(
+        _AUDIT.c.subject == old_reference, _AUDIT.c.action == RESEND
+    )
+    tx.execute(insert(_AUDIT).from_select(["at", "actor", "action", "facts", "subject"], marks))

@@ -13,11 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
-from app.db.prepared import Prepared
 from app.db.types import has_come
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
@@ -69,22 +68,7 @@ _PASS_S = 10.0
 _OVERDUE_S = 60.0
 _MIN_CANCEL_S = 0.5
 
-_BATCHES, _ATTEMPTS = table_of(Batch).c, table_of(Attempt).c
-_NEXT_AT = _BATCHES.next_reconcile_at
-_DUE = Prepared(
-    select(_BATCHES.id)
-    .where(_NEXT_AT.is_not(None), has_come(_NEXT_AT, bindparam("now"), bindparam("latest")))
-    .order_by(_NEXT_AT)
-    .limit(bindparam("limit"))
-)
-_SELECT_BATCH = select(table_of(Batch)).where(_BATCHES.id == bindparam("batch_id"))
-_BATCH, _LOCK_BATCH = Prepared(_SELECT_BATCH), Prepared(_SELECT_BATCH.with_for_update())
-_FIRST_ATTEMPT = Prepared(
-    select(_ATTEMPTS.started_at)
-    .where(_ATTEMPTS.batch_id == bindparam("batch_id"))
-    .order_by(_ATTEMPTS.number)
-    .limit(1)
-)
+_BATCHES = table_of(Batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +87,13 @@ class _Case:
 def reconcile_due_batches(ctx: Context, *, limit: int = 50) -> int:
     """Look up the batches that are due, for a few seconds.  Returns how many were due."""
     latest = ctx.seconds_from_now(ctx.rules.reconcile_later_every_s + CLOCK_SLACK_S)
+    at = _BATCHES.c.next_reconcile_at
+    query = select(_BATCHES.c.id).where(at.is_not(None), has_come(at, ctx.now(), latest))
     with ctx.db.read() as tx:
-        due = _DUE.fetch(tx, {"now": ctx.now(), "latest": latest, "limit": limit})
+        due = tx.execute(query.order_by(at).limit(limit)).scalars().all()
     deadline = ctx.clock.monotonic() + _PASS_S
-    for batch in due:
-        reconcile_batch(ctx, batch.id)
+    for batch_id in due:
+        reconcile_batch(ctx, batch_id)
         if ctx.clock.monotonic() >= deadline:
             break
     return len(due)
@@ -153,21 +139,22 @@ def reconcile_batch(
 
 
 def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
-    batch = _BATCH.first(tx, {"batch_id": batch_id})
+    batch = tx.execute(_select_batch(batch_id)).first()
     if batch is None or batch.state not in _LOOKED_UP_STATES:
         return None
     if _is_known(batch):
         return None
-    first = _FIRST_ATTEMPT.first(tx, {"batch_id": batch_id})
-    if first is None:
-        created = select(Broadcast.created_at).where(Broadcast.id == batch.broadcast_id)
-        since = tx.execute(created).scalar_one()
-    else:
-        since = first.started_at
+    attempted = select(func.min(Attempt.started_at)).where(Attempt.batch_id == batch_id)
+    created = select(Broadcast.created_at).where(Broadcast.id == batch.broadcast_id)
+    since = tx.execute(attempted).scalar() or tx.execute(created).scalar_one()
     recipients = load_batch_recipients(tx, batch).recipients
     # The clock may have been set back since: never list from a later time than now.
     since = min(since, ctx.now()) - LIST_MARGIN
     return _Case(batch, recipients, since, was_restored(tx, batch.broadcast_id))
+
+
+def _select_batch(batch_id: int) -> Select[Any]:
+    return select(_BATCHES).where(_BATCHES.c.id == batch_id)
 
 
 def _is_known(batch: Row[Any]) -> bool:
@@ -265,7 +252,7 @@ def _apply(
 ) -> BatchState:
     """Move the batch unless it has moved since it was read.  Returns its state."""
     broadcast = lock_broadcast(tx, case.batch.broadcast_id)
-    row = _LOCK_BATCH.first(tx, {"batch_id": case.batch.id})
+    row = tx.execute(_select_batch(case.batch.id).with_for_update()).one()
     if (row.state, row.attempt) != (case.batch.state, case.batch.attempt):
         return BatchState(row.state)
     if row.reconcile_attempts != case.batch.reconcile_attempts and not (result and result.sinch_id):
@@ -353,7 +340,7 @@ def check_recipients(ctx: Context, batch_id: int, reported: Set[str]) -> None:
         return
     with ctx.db.write() as tx:
         broadcast = lock_broadcast(tx, case.batch.broadcast_id)
-        row = _LOCK_BATCH.first(tx, {"batch_id": batch_id})
+        row = tx.execute(_select_batch(batch_id).with_for_update()).one()
         if row.state is _S.ACCEPTED and row.size == case.batch.size:
             values = _set_others_aside(tx, ctx, row, broadcast, reported)
             UPDATE_BATCH.run(tx, batch_id, {**values, "next_reconcile_at": None})

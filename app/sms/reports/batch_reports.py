@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from app.db.base import table_of
 from app.sinch.schemas import BatchReport
@@ -15,21 +15,6 @@ from app.sms.models.statuses import MessageStatus, translate_status
 from app.sms.reports.record import DeliveryReport
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
-_REPORTED_BATCH = (
-    select(_BATCHES, _BROADCASTS.c.purged_at)
-    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
-    .where(
-        or_(
-            _BATCHES.c.client_reference == bindparam("reference"),
-            _BATCHES.c.sinch_id == bindparam("sinch_id"),
-        )
-    )
-)
-_REPORT_DUE_NOW = (
-    update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("batch_id"), _BATCHES.c.ended < _BATCHES.c.size)
-    .values(next_report_at=bindparam("now"))
-)
 
 
 def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport]:
@@ -43,11 +28,8 @@ def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport
     if _names_all(report):
         return
     batch = _find_batch(tx, report)
-    if batch is None:
+    if batch is None or batch.purged_at is not None:
         # A report without a recipient: postponed, or a dead letter about a foreign batch.
-        yield _make_report(report, "", MessageStatus.SUBMITTED, None)
-        return
-    if batch.purged_at is not None:
         yield _make_report(report, "", MessageStatus.SUBMITTED, None)
         return
     recipients = load_batch_recipients(tx, batch).recipients
@@ -64,7 +46,10 @@ def request_full_report(tx: Connection, ctx: Context, report: BatchReport) -> No
     """Make the full report due now if a batch report lacks the statuses of its recipients."""
     batch = None if _names_all(report) else _find_batch(tx, report)
     if batch is not None and not _are_alike(report, batch):
-        tx.execute(_REPORT_DUE_NOW, {"batch_id": batch.id, "now": ctx.now()})
+        awaited = update(_BATCHES).where(
+            _BATCHES.c.id == batch.id, _BATCHES.c.ended < _BATCHES.c.size
+        )
+        tx.execute(awaited.values(next_report_at=ctx.now()))
 
 
 def _names_all(report: BatchReport) -> bool:
@@ -76,8 +61,12 @@ def _are_alike(report: BatchReport, batch: Row[Any]) -> bool:
 
 
 def _find_batch(tx: Connection, report: BatchReport) -> Row[Any] | None:
-    ids = {"reference": report.client_reference, "sinch_id": report.batch_id}
-    return tx.execute(_REPORTED_BATCH, ids).first()
+    is_ours = or_(
+        _BATCHES.c.client_reference == report.client_reference,
+        _BATCHES.c.sinch_id == report.batch_id,
+    )
+    query = select(_BATCHES, _BROADCASTS.c.purged_at).where(is_ours)
+    return tx.execute(query.join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)).first()
 
 
 def _make_report(
