@@ -10,28 +10,14 @@ from app.sms.models.broadcast import BROADCAST_URL
 
 
 def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
-    """Return a broadcast as JSON, without its text and phone numbers."""
+    """Return a broadcast for BroadcastViewSchema, which leaves out its text."""
     row = view.row
-    return {
+    return row._asdict() | {
         "broadcast_id": row.public_id,
         "status": view.status,
         "url": BROADCAST_URL.format(row.public_id),
-        "client": row.client,
-        "created_by": row.created_by,
-        "reference": row.reference,
-        "category": row.category,
-        "priority": row.priority,
-        "sender": row.sender,
-        "encoding": row.encoding,
         "parts_per_message": row.parts,
-        "created_at": row.created_at,
-        "send_at": row.send_at,
-        "expires_at": row.expires_at,
-        "first_submitted_at": row.first_submitted_at,
-        "completed_at": row.completed_at,
-        "all_reported_at": row.all_reported_at,
         "kept_until": view.kept_until,
-        "purged_at": row.purged_at,
         "resend_of": view.resend_of,
         "recipients": row.recipients + row.invalid,
         "duplicates_removed": row.duplicates,
@@ -43,9 +29,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "batches": view.batches,
         "excluded": view.excluded,
         "exclusions": view.exclusions,
-        "tag": row.tag,
         "audience": row.audience["select"] if row.audience else None,
-        "resolving": row.resolving,
         "template": _show_template(row.options.get("template")),
         "canary": row.options.get("canary"),
         "stopped_at_sinch": view.stopped_at_sinch,

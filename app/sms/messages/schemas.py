@@ -1,5 +1,6 @@
 """Schemas of messages: query parameters and responses."""
 
+from dataclasses import asdict
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
@@ -133,14 +134,8 @@ class SearchSchema(Schema):
 
 def show_messages(page: Page[MessageView]) -> dict[str, Any]:
     """Return a page of messages as JSON, with the reasons for their statuses."""
-    return {"messages": [_show_message(message) for message in page.rows], "cursor": page.cursor}
-
-
-def _show_message(message: MessageView) -> dict[str, Any]:
-    return {
-        "recipient": message.recipient,
-        **explain_status(message.status, message.code, message.exclusion_reason),
-        "at": message.at,
-        "batch_id": message.batch_id,
-        "client_reference": message.client_reference,
-    }
+    messages = [
+        asdict(message) | explain_status(message.status, message.code, message.exclusion_reason)
+        for message in page.rows
+    ]
+    return {"messages": messages, "cursor": page.cursor}

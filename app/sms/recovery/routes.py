@@ -47,7 +47,7 @@ def list_batches_for_attention() -> dict[str, Any]:
     rows = find_attention(current_context())
     return {
         "waiting": rows[0].waiting if rows else 0,
-        "batches": [show_attention(row) for row in rows],
+        "batches": rows,
     }
 
 
@@ -76,17 +76,3 @@ def decide_about_batch(decision: dict[str, Any], client_reference: str) -> dict[
     )
     current_app.extensions["wake_workers"]()
     return {"client_reference": client_reference, "state": state}
-
-
-def show_attention(row: Any) -> dict[str, Any]:
-    """Return a batch that needs a decision as JSON, without its recipients."""
-    return {
-        "client_reference": row.client_reference,
-        "broadcast_id": row.public_id,
-        "client": row.client,
-        "recipients": row.size,
-        "reason": row.attention,
-        "unknown_since": row.unknown_at,
-        "lookups": row.reconcile_attempts,
-        "not_found_count": row.not_found_count,
-    }

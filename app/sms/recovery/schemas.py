@@ -17,12 +17,15 @@ class AttentionSchema(Schema):
     """A batch of unknown outcome."""
 
     client_reference = fields.String(required=True)
-    broadcast_id = fields.String(required=True)
+    broadcast_id = fields.String(attribute="public_id", required=True)
     client = fields.String(required=True)
-    recipients = fields.Integer(required=True)
-    reason = fields.Enum(Attention, by_value=True, required=True)
-    unknown_since = fields.DateTime(required=True)
-    lookups = fields.Integer(**required("Number of look-ups in Sinch's list of batches."))
+    recipients = fields.Integer(attribute="size", required=True)
+    reason = fields.Enum(Attention, attribute="attention", by_value=True, required=True)
+    unknown_since = fields.DateTime(attribute="unknown_at", required=True)
+    lookups = fields.Integer(
+        attribute="reconcile_attempts",
+        **required("Number of look-ups in Sinch's list of batches."),
+    )
     not_found_count = fields.Integer(**required("Number of look-ups that did not find the batch."))
 
 
