@@ -75,3 +75,5 @@ def test_a_key_without_a_name_is_replaced_by_one_with_its_clients_name(make_serv
 
     assert Caller(both, "new-key-2c3d").ids() == [id_of(made)]
     assert Caller(both, "stranger-4e5f").ids() == []
+    unnamed = [key.is_unnamed for key in both.extensions["config"].api_keys]
+    assert unnamed == [True, False, True]

@@ -33,6 +33,15 @@ class KeyHash:
     digest: bytes
     scopes: frozenset[KeyScope] = DEFAULT_SCOPES
 
+    @property
+    def is_unnamed(self) -> bool:
+        """True if the entry names no client: each such key is a client of its own."""
+        return self.client == _name_client(self.digest)
+
+
+def _name_client(digest: bytes) -> str:
+    return f"key-{digest.hex()[:8]}"
+
 
 def read_api_keys(environ: Mapping[str, str], env: AppEnv) -> tuple[KeyHash, ...]:
     """Read the keys: comma-separated, each `name[scope scope]:key`, `name:key` or just the key.
@@ -75,7 +84,7 @@ def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
     key = named["key"].strip() if named else entry
     require_strong("a key in API_KEYS", key, env)
     digest = sha256(key.encode()).digest()
-    name = named["name"].strip() if named else f"key-{digest.hex()[:8]}"
+    name = named["name"].strip() if named else _name_client(digest)
     if fault := find_name_fault(name):
         raise ConfigError(f"a name in API_KEYS {fault}")
     scopes = named["scopes"] if named else None
