@@ -31,6 +31,16 @@ _AMONG = Prepared(
     )
     .order_by(_TABLE.c.id)
 )
+_WAITING = Prepared(
+    select(_TABLE.c.public_id)
+    .where(_TABLE.c.resolving == bindparam(None, False), _TABLE.c.parts == 1)
+    .where(_TABLE.c.status == BroadcastStatus.QUEUED, _TABLE.c.status.in_(ACTIVE))
+    .order_by(_TABLE.c.id)
+)
+_NAMED = {
+    name: Prepared(select(_TABLE.c.public_id).where(_TABLE.c.reference == name))
+    for name in ("it's 100 %", r"a\'b")
+}
 _UPDATE = PreparedUpdate(_TABLE)
 
 
@@ -92,6 +102,18 @@ def test_a_change_tells_how_many_rows_it_changed_and_takes_a_value_twice(db):
     assert changed == (1, 0)
     assert rows == [(BroadcastStatus.PAUSED, "first"), (BroadcastStatus.QUEUED, None)]
     assert last.public_id == "second"
+
+
+def test_constants_are_compared_by_their_types(db):
+    with db.write() as tx:
+        _INSERT.run(tx, [_row("b0"), _row("b1", resolving=True), _row("b2", parts=2)])
+        _INSERT.run(tx, [_row("b3", reference="it's 100 %"), _row("b4", reference=r"a\'b")])
+    with db.read() as tx:
+        waiting = _WAITING.fetch(tx)
+        named = [_NAMED[name].fetch(tx) for name in sorted(_NAMED)]
+
+    assert [row.public_id for row in waiting] == ["b0", "b3", "b4"]
+    assert [[row.public_id for row in rows] for rows in named] == [["b4"], ["b3"]]
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 100])

@@ -10,6 +10,7 @@ import json
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -28,6 +29,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     select,
     update,
 )
@@ -37,7 +39,7 @@ from sqlalchemy.sql.expression import ClauseList, ReturnsRows
 from sqlalchemy.sql.operators import in_op
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
 from app.db.types import EnumText, UtcTime
 from app.failpoints import failpoints
@@ -289,28 +291,46 @@ def _name_items(name: str, items: Sequence[Any], size: int) -> dict[str, Any]:
     return {f"{name}_{number}": item for number, item in enumerate(padded)}
 
 
-def _write_out(statement: Statement, lists: Mapping[str, int]) -> Statement:
-    """Replace each list by its items, each of which is a parameter."""
+def _write_out(statement: Statement, dialect: Dialect, lists: Mapping[str, int]) -> Statement:
+    """Replace each list by its items, and write constants out."""
 
     def replace(part: Any, **_: Any) -> Any:
-        if not isinstance(part, BindParameter) or not part.expanding:
+        if not isinstance(part, BindParameter):
             return None
+        if not part.expanding:
+            return _write_constant(part, dialect)
         if part.required:
             names = _name_items(part.key, (), lists[part.key])
-            items = [bindparam(name, type_=part.type) for name in names]
+            items: list[Any] = [bindparam(name, type_=part.type) for name in names]
         else:
-            items = [literal(value, part.type) for value in part.effective_value or ()]
+            constants = [literal(value, part.type) for value in part.effective_value or ()]
+            items = [_write_constant(item, dialect) for item in constants]
         return ClauseList(*items).self_group(against=in_op)
 
-    if not any(True for _ in _find_lists(statement)):
-        return statement
     written: Any = replacement_traverse(statement, {}, replace)  # type: ignore[call-overload]
     return cast(Statement, written)
 
 
+def _write_constant(part: BindParameter[Any], dialect: Dialect) -> ColumnElement[Any]:
+    """Return a constant as SQL, if it is a number, True, False or a member of an enumeration.
+
+    As a parameter SQLite would parse its statement at each run, if it might be that of a partial
+    index, and PostgreSQL's plan for all values would not use that index.
+    """
+    # A value of an UPDATE gets its type from its column, later.
+    if part.required or isinstance(part.type, NullType):
+        return part
+    if not isinstance(part.effective_value, int | StrEnum):
+        return part
+    sql = str(part.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    return literal_column(sql, part.type)
+
+
 def _compile(statement: Statement, dialect: Dialect, lists: Mapping[str, int]) -> _Form:
-    written: Any = _write_out(statement, lists)
-    compiled = written.compile(dialect=dialect if dialect.name == "sqlite" else _NUMBERED)
+    if dialect.name != "sqlite":
+        dialect = _NUMBERED
+    written: Any = _write_out(statement, dialect, lists)
+    compiled = written.compile(dialect=dialect)
     binds = {name: bind for bind, name in compiled.bind_names.items()}
     names = compiled.positiontup or ()
     converters = [make_converter(binds[name].type, dialect) for name in names]
