@@ -21,8 +21,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import BigInteger, Connection, String, bindparam, column, select, update, values
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    String,
+    bindparam,
+    case,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import TypeEngine
 
 from app.db.base import table_of
 from app.db.prepared import Prepared, PreparedInsert, run_sql
@@ -311,7 +321,7 @@ def _end_batches(tx: Connection, acceptances: Sequence[Acceptance], now: datetim
         report_at = acceptance.ctx.first_report_at(called_back=acceptance.claim.called_back)
         given[f"report_at_{n}"] = report_at
     count = len(acceptances)
-    if len(_accept_batches(count).fetch(tx, given)) != count:
+    if _accept_batches(count).change(tx, given) != count:
         raise _BatchMoved
     _end_attempts(count).change(tx, given)
 
@@ -340,38 +350,27 @@ def _end_broadcasts(count: int) -> Prepared:
 
 @cache
 def _accept_batches(count: int) -> Prepared:
-    accepted = (
-        values(
-            column("id", BigInteger),
-            column("sinch_id", String),
-            column("report_at", UtcTime()),
-            name="accepted",
-        )
-        .data(
-            [
-                (
-                    bindparam(f"id_{n}", type_=BigInteger),
-                    bindparam(f"sinch_id_{n}", type_=String),
-                    bindparam(f"report_at_{n}", type_=UtcTime()),
-                )
-                for n in range(count)
-            ]
-        )
-        .cte("accepted")
-    )
+    ids = _number(count)
+
+    def choose(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+        chosen = [
+            (_BATCHES.c.id == each, bindparam(f"{name}_{n}", type_=kind))
+            for n, each in enumerate(ids)
+        ]
+        return case(*chosen)
+
     return Prepared(
         update(_BATCHES)
-        .where(_BATCHES.c.id == accepted.c.id, _BATCHES.c.state == BatchState.SENDING)
+        .where(_BATCHES.c.id.in_(ids), _BATCHES.c.state == BatchState.SENDING)
         .where(_BATCHES.c.attempt == 1)
         .values(
             state=BatchState.ACCEPTED,
-            sinch_id=accepted.c.sinch_id,
+            sinch_id=choose("sinch_id", String()),
             lease_until=None,
             accepted_at=bindparam("now"),
-            next_report_at=accepted.c.report_at,
+            next_report_at=choose("report_at", UtcTime()),
             rollup_dirty=True,
         )
-        .returning(_BATCHES.c.id)
     )
 
 
