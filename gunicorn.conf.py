@@ -107,11 +107,7 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let small requests run beside expensive ones; on SIGTERM stop claiming at once.
-
-    A thread waits this long for each one that computes; a broadcast waits dozens of times.
-    """
-    sys.setswitchinterval(0.001)
+    """Keep collections of garbage short; on SIGTERM stop claiming at once."""
     # Each full collection would look at all modules, for a tenth of a second, and a request that
     # makes 10,000 rows starts one.
     gc.collect()
