@@ -79,20 +79,21 @@ def log_requests(app: Flask, on_answered: OnAnswered) -> None:
 
     def begin() -> None:
         given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        g.started = time.perf_counter()
-        request_id.set(g.request_id)
+        name = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id.set(name)
+        g.request_id, g.started = name, time.perf_counter()
 
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
-        client = g.get("client")
-        route = request.url_rule.rule if request.url_rule else None
+        client, rule, method = g.get("client"), request.url_rule, request.method
+        route = rule.rule if rule else None
+        status = response.status_code
         duration_s = time.perf_counter() - g.started
-        on_answered(request.method, route, response.status_code, duration_s)
+        on_answered(method, route, status, duration_s)
         bound = logger.bind(
-            method=request.method if route else "-",
+            method=method if route else "-",
             route=route or "-",
-            status=response.status_code,
+            status=status,
             client=client.name if client else "-",
             address=request.remote_addr or "-",
             duration_ms=round(duration_s * 1000, 1),

@@ -11,6 +11,7 @@ demo.py     `make demo`
 Each command is imported when it runs: `flask --help` needs none of the service.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -52,11 +53,17 @@ class _ImportedWhenRun(click.Command):
         return command.make_context(*args, **options)
 
 
+class _App(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a hook or a view as it is: Flask would look for coroutines 17 times a request."""
+        return func
+
+
 def make_command_app(config: Config) -> Flask:
     """Make the app of the commands: the settings, without routes.  Opens no connection."""
     if config.failpoint:
         failpoints.arm(*config.failpoint)
-    app = Flask("app", static_folder=None)
+    app = _App("app", static_folder=None)
     app.extensions["config"] = config
     for name, (_, text) in _COMMANDS.items():
         app.cli.add_command(_ImportedWhenRun(name, help=text))

@@ -31,12 +31,17 @@ class _SessionsOfCookies(SecureCookieSessionInterface):
 
 def secure_responses(app: Flask, *, production: bool) -> None:
     """Set security headers on responses that do not set them."""
-    headers = list_security_headers(production=production)
+    headers = [
+        (name.lower(), name, value)
+        for name, value in list_security_headers(production=production).items()
+    ]
     app.session_interface = _SessionsOfCookies()
 
     def set_headers(response: Response) -> Response:
-        for name, value in headers.items():
-            response.headers.setdefault(name, value)
+        given = {name.lower() for name, _ in response.headers}
+        for key, name, value in headers:
+            if key not in given:
+                response.headers.add(name, value)
         return response
 
     app.after_request(set_headers)
