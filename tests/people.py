@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, literal, select
 
 from app.db.base import table_of
 from app.ids import make_id
@@ -43,18 +43,13 @@ def add_people(
     ]
     subscribers, borne = table_of(Subscriber), table_of(SubscriberTag)
     with ctx.db.write() as tx:
+        last = select(func.coalesce(func.max(subscribers.c.id), 0))
+        before = tx.execute(last).scalar_one()
         tx.execute(insert(subscribers), rows)
         for tag in tags:
-            tag_id = _find_tag(tx, tag)
-            for start in range(0, len(rows), 500):
-                numbers = [row["phone"] for row in rows[start : start + 500]]
-                ids = tx.execute(
-                    select(subscribers.c.id).where(subscribers.c.phone.in_(numbers))
-                ).scalars()
-                links = [
-                    {"tag_id": tag_id, "subscriber_id": each, "confirmed": True} for each in ids
-                ]
-                tx.execute(insert(borne), links)
+            new = select(literal(_find_tag(tx, tag)), subscribers.c.id, literal(True))
+            columns = ("tag_id", "subscriber_id", "confirmed")
+            tx.execute(insert(borne).from_select(columns, new.where(subscribers.c.id > before)))
 
 
 def _find_tag(tx: Any, name: str) -> int:

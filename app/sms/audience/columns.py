@@ -78,10 +78,12 @@ class AudienceHash:
         return self._hash.hexdigest()
 
 
-def iterate_lines(ctx: Context, request: BroadcastRequest) -> Iterator[list[str]]:
+def iterate_lines(
+    ctx: Context, request: BroadcastRequest, *, start: int = 0
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the people of an audience, a line each, with a transaction for some of them.
 
-    Raises QueryTooSlow.
+    They come with a position: those before a `start` are left out.  Raises QueryTooSlow.
     """
     with ctx.db.read() as tx:
         last = count_ids(tx)
@@ -89,12 +91,12 @@ def iterate_lines(ctx: Context, request: BroadcastRequest) -> Iterator[list[str]
         # Made once: there are hundreds of portions.
         query = select_audience(request, tx.dialect, joined).where(IS_NEXT)
     step = choose_ids_at_once(request)
-    for after in range(0, last, step):
+    for after in range(start, last, step):
         with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
             ids = {"after": after, "end": after + step}
             text: str | None = tx.execute(query, ids).scalar_one()
         if text is not None:  # ids of others leave no trace
-            yield text.split(_END)
+            yield after, text.split(_END)
 
 
 def read_lines(

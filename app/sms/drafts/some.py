@@ -11,7 +11,7 @@ from app.sms.context import Context
 from app.sms.drafts.count import NEAR, PersonCopy, fill_all, make_text_request
 from app.sms.drafts.request import list_people, make_request
 from app.sms.models.states import ExclusionReason
-from app.sms.quotes.estimate import check_phones, find_span, iterate_excluded
+from app.sms.quotes.estimate import check_phones, find_span, iterate_reasons
 from app.sms.quotes.serialize import prepare_quote
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.lists.phone_list import SortedPhones
@@ -19,6 +19,20 @@ from app.subscribers.profiles.queries import Person, look_up_subscribers
 
 # People who are shown, and who are looked at to find some who get the text.
 _SHOWN, _LOOKED_AT = 10, 1_000
+# People who are looked at in a quarter of a second to find those left out for a reason.
+_LOOKED_AT_ONCE = 25_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place among those of an audience who are left out for a reason.
+
+    `start` is a position of iterate_reasons; the first `skipped` of those who come with it are
+    before the place.
+    """
+
+    start: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +62,28 @@ def list_some(
 
 
 def list_left_out(
-    ctx: Context, draft: Row[Any], reason: ExclusionReason, *, skipped: int, limit: int
-) -> tuple[list[str], bool]:
-    """Return numbers of a draft's audience that get nothing for a reason: see iterate_excluded.
+    ctx: Context, draft: Row[Any], reason: ExclusionReason, *, place: Place, limit: int
+) -> tuple[list[str], Place | None]:
+    """Return numbers of a draft's audience that get nothing for a reason: see iterate_reasons.
 
-    The first `skipped` are left out.  Returns True if there are more than `limit` behind them.
-    Raises as quote_draft does.
+    It begins at a place, and looks at some people only.  Also returns the place to go on from; None
+    at the end.  Raises as quote_draft does.
     """
-    request = prepare_quote(ctx, make_request(draft.body, list_people(ctx, draft), now=ctx.now()))
-    found = (phone for phone, why in iterate_excluded(ctx, request) if why is reason)
-    phones = list(islice(found, skipped, skipped + limit + 1))
-    return phones[:limit], len(phones) > limit
+    request = make_request(draft.body, list_people(ctx, draft), now=ctx.now())
+    request = prepare_quote(ctx, request, recipients=_LOOKED_AT_ONCE)
+    phones: list[str] = []
+    looked_at = 0
+    for start, people in iterate_reasons(ctx, request, start=place.start):
+        if looked_at >= _LOOKED_AT_ONCE:
+            return phones, Place(start)
+        skipped = place.skipped if start == place.start else 0
+        found = [phone for phone, why in people if why is reason][skipped:]
+        room = limit - len(phones)
+        phones += found[:room]
+        if len(found) > room:
+            return phones, Place(start, skipped + room)
+        looked_at += len(people)
+    return phones, None
 
 
 def _find_excluded(ctx: Context, request: BroadcastRequest, phones: list[str]) -> set[str]:

@@ -60,7 +60,7 @@ def count_groups(
     counts, excluded = Counter[tuple[Any, ...]](), Counter[ExclusionReason]()
     representatives = _Representatives(ctx, alike)
     over_cap = people_hash.marked if people_hash else _list_over_cap(ctx, request, starts_at)
-    for lines in iterate_lines(ctx, request):
+    for _, lines in iterate_lines(ctx, request):
         if people_hash:
             people_hash.add(lines)
         groups, without_text = read_lines(request, lines)
@@ -71,21 +71,23 @@ def count_groups(
 
 
 def iterate_people(
-    ctx: Context, request: BroadcastRequest, alike: AlikePeople, starts_at: datetime
-) -> Iterator[tuple[str, Any]]:
-    """Yield each person of an audience with what an AlikeGroup has, the first stored ones first.
+    ctx: Context, request: BroadcastRequest, alike: AlikePeople, starts_at: datetime, start: int
+) -> Iterator[tuple[int, list[tuple[str, Any]]]]:
+    """Yield people of an audience, each with what an AlikeGroup has, the first stored ones first.
 
-    Those whom its query excludes have the reason instead.  Raises QueryTooSlow.
+    Those whom its query excludes have the reason instead.  Some come at once, with their position:
+    see iterate_lines.  Raises QueryTooSlow.
     """
     representatives = _Representatives(ctx, alike)
     over_cap = _list_over_cap(ctx, request, starts_at)
-    for lines in iterate_lines(ctx, request):
+    for position, lines in iterate_lines(ctx, request, start=start):
         people_in_order = sorted(lines)
-        yield from list_excluded(people_in_order)
+        listed: list[tuple[str, Any]] = list(list_excluded(people_in_order))
         groups, _ = read_lines(request, people_in_order)
         for people in groups:
             keys = _list_keys(ctx, request, people, representatives, over_cap)
-            yield from zip(people.phones, keys, strict=False)
+            listed += zip(people.phones, keys, strict=False)
+        yield position, listed
 
 
 def _list_over_cap(ctx: Context, request: BroadcastRequest, starts_at: datetime) -> set[str]:

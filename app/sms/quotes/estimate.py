@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.db.prepared import chunked
+from app.db.prepared import QUERY_CHUNK_SIZE, chunked
 from app.phone.country import find_country
 from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.columns import AudienceHash
@@ -84,37 +84,37 @@ def estimate_request(
     return estimate
 
 
-def iterate_excluded(
-    ctx: Context, request: BroadcastRequest
-) -> Iterator[tuple[str, ExclusionReason]]:
-    """Yield the recipients of a request who get nothing, each with the reason, as of its start.
+def iterate_reasons(
+    ctx: Context, request: BroadcastRequest, *, start: int = 0
+) -> Iterator[tuple[int, list[tuple[str, ExclusionReason | None]]]]:
+    """Yield the recipients of a request, each with why they get nothing, as of its start, or None.
 
-    It is QUIET_HOURS for those that end too late.  Raises QueryTooSlow.
+    It is QUIET_HOURS for those that end too late.  Some come at once, with their position: those
+    before a `start` are left out.  Raises QueryTooSlow.
     """
     span = find_span(ctx, request)
     if request.audience is not None:
-        yield from _iterate_audience(ctx, request, span)
+        yield from _iterate_audience(ctx, request, span, start)
         return
-    for phones in chunked(request.recipients):
+    for position in range(start, len(request.recipients), QUERY_CHUNK_SIZE):
+        phones = request.recipients[position : position + QUERY_CHUNK_SIZE]
         with ctx.db.read() as tx:
             found = check_phones(tx, ctx, request, phones, span)
-        for phone in filter(found.__contains__, phones):
-            if reason := _explain(found[phone], span):
-                yield phone, reason
+        yield position, [(phone, _explain(found.get(phone, _ALLOWED), span)) for phone in phones]
 
 
 def _iterate_audience(
-    ctx: Context, request: BroadcastRequest, span: Span
-) -> Iterator[tuple[str, ExclusionReason]]:
-    """Yield those of an audience who get nothing: alike people are decided about once."""
+    ctx: Context, request: BroadcastRequest, span: Span, start: int
+) -> Iterator[tuple[int, list[tuple[str, ExclusionReason | None]]]]:
+    """Yield people of an audience as iterate_reasons does: alike ones are decided about once."""
     starts_at, ends_at = span
     alike = AlikePeople(ctx, request.category, now=starts_at, ends_at=ends_at)
     reasons: dict[AlikeGroup | ExclusionReason, ExclusionReason | None] = {}
-    for phone, group in iterate_people(ctx, request, alike, starts_at):
-        if group not in reasons:
-            reasons[group] = _find_reason(alike, group, span)
-        if reason := reasons[group]:
-            yield phone, reason
+    for position, people in iterate_people(ctx, request, alike, starts_at, start):
+        for _, group in people:
+            if group not in reasons:
+                reasons[group] = _find_reason(alike, group, span)
+        yield position, [(phone, reasons[group]) for phone, group in people]
 
 
 def _find_reason(

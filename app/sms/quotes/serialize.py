@@ -33,15 +33,19 @@ def serialize_quote(ctx: Context, request: BroadcastRequest, *, dry_run: bool) -
     return _show(ctx, request, quote) | {"dry_run": checked}
 
 
-def prepare_quote(ctx: Context, request: BroadcastRequest) -> BroadcastRequest:
-    """Return a request whose recipients can be looked at, with the capacity for all of them.
+def prepare_quote(
+    ctx: Context, request: BroadcastRequest, *, recipients: int | None = None
+) -> BroadcastRequest:
+    """Return a request whose recipients can be looked at, with the capacity for all, or
+    for a number of them.
 
     Raises the errors that sending would raise.
     """
     ctx.require_own_database()
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
-    reserve_capacity(count_recipients(ctx, request) // _RECIPIENTS_PER_UNIT)
+    number = count_recipients(ctx, request) if recipients is None else recipients
+    reserve_capacity(number // _RECIPIENTS_PER_UNIT)
     return request
 
 

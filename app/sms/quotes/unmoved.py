@@ -76,7 +76,7 @@ def has_moved(ctx: Context, request: BroadcastRequest, quoted: Mapping[str, Any]
     if facts is None:
         return None
     try:
-        for lines in iterate_lines(ctx, request):
+        for _, lines in iterate_lines(ctx, request):
             facts.people.add(lines)
     except QueryTooSlow:
         return None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -24,7 +25,7 @@ from app.sms.drafts.approval import (
 )
 from app.sms.drafts.request import list_people
 from app.sms.drafts.send import quote_draft, send_draft
-from app.sms.drafts.some import list_left_out
+from app.sms.drafts.some import Place, list_left_out
 from app.sms.drafts.store import DraftChanged
 from app.sms.models.states import ExclusionReason
 from app.sms.quotes.quote import QuoteChanged, read_quoted
@@ -56,8 +57,8 @@ from app.web.words import count, find_zone
 blueprint = make_page_blueprint("new_confirm")
 
 _BEFORE = ("text", "audience", "when")
-# People of a list, and how many of them an address may skip: those of the largest audience.
-_ROWS, _MAX_SKIPPED = 50, 10_000_000
+# People of a list.
+_ROWS = 50
 _MOVED = "The draft was changed in another window."
 _LOOK_AGAIN = "Nothing was sent. Look again and press once more."
 
@@ -88,9 +89,9 @@ def show_left_out(draft_id: str, reason: str) -> Any:
     facts: dict[str, Any] = {"reason": reason, "sentence": sentence}
     if later := find_counted_page(draft):
         return show_step("left_out", draft, draft_id, later=later, **facts)
-    skipped = min(max(0, request.args.get("after", 0, int)), _MAX_SKIPPED)
+    place = Place(_read_place("start"), _read_place("skipped"))
     try:
-        phones, has_more = list_left_out(ctx, draft, why, skipped=skipped, limit=_ROWS)
+        phones, following = list_left_out(ctx, draft, why, place=place, limit=_ROWS)
     except (ValidationError, BadInput, NotFound, Conflict):
         return go_to_step(draft_id, "confirm")  # which says what is not right
     known = look_up_subscribers(ctx.subscriber_context, phones)
@@ -100,8 +101,13 @@ def show_left_out(draft_id: str, reason: str) -> Any:
         else {"number": show_number(None if why is ExclusionReason.ERASED else phone)}
         for phone in phones
     ]
-    following = skipped + _ROWS if has_more else None
-    return show_step("left_out", draft, draft_id, people=people, following=following, **facts)
+    facts |= {"following": following and asdict(following), "is_first": place == Place()}
+    return show_step("left_out", draft, draft_id, people=people, rows=_ROWS, **facts)
+
+
+def _read_place(name: str) -> int:
+    """Return a number of the address; 0 for what no page has put there."""
+    return max(0, request.args.get(name, 0, int))
 
 
 @blueprint.post("/new/<draft_id>/confirm")

@@ -2,6 +2,8 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
+from itertools import product
 
 import phonenumbers
 import pytest
@@ -15,6 +17,7 @@ from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.people import add_people, stop
 from tests.web.new.drafting import HIDDEN, begin, fill_in, read_form, send
+from tests.web.new.test_behind import find_counted
 from tests.web.visitor import read_text, visit
 
 ANN, BOB, CLEO = "+46701234567", "+46702345678", "+46703456789"
@@ -60,10 +63,10 @@ def test_who_is_left_out_is_listed_by_reason_some_at_a_time(service, sender):
     stop(ctx, *phones[:51])
     draft = fill_in(sender, *phones, category="marketing")
     (following,) = re.findall(
-        r'href="([^"]+after=[^"]+)">More</a>', sender.get(f"{draft}/left-out/opted_out").text
+        r'href="(/new[^"]+)">More</a>', sender.get(f"{draft}/left-out/opted_out").text
     )
 
-    last = sender.get(following)
+    last = sender.get(unescape(following))
 
     (person,) = re.findall(r'<a href="(/people/\w+)">Ann Ek</a>', last.text)
     assert sender.get(person).status_code == 200
@@ -72,11 +75,37 @@ def test_who_is_left_out_is_listed_by_reason_some_at_a_time(service, sender):
     others = read_text(sender.get(f"{draft}/left-out/no_consent"))
     assert all(phone in others for phone in phones[51:])
     assert phones[50] not in others
-    no_one = "No one is left out for this now."
-    for path in ("left-out/quiet_hours", "left-out/opted_out?after=99999999999999999999"):
+    no_one = "left out for this now."
+    for path in ("left-out/quiet_hours", "left-out/opted_out?start=99999999999999999999"):
         assert no_one in read_text(sender.get(f"{draft}/{path}"))
     assert sender.get(f"{draft}/left-out/canary").status_code == 404
     assert sender.get(f"{begin(sender)}/left-out/inactive").location.endswith("/confirm")
+
+
+def test_people_who_are_left_out_for_a_rare_reason_are_looked_for_in_stretches(service, sender):
+    ctx = service.extensions["clarion"]
+    phones = many_numbers(25_003)
+    add_people(ctx, phones, tags=["all"], first_name="Ann", last_name="Ek")
+    stop(ctx, phones[0], phones[-1])
+    draft = begin(sender)
+    send(sender, f"{draft}/audience", {"kind": "people", "any": "all"})
+    send(sender, f"{draft}/when", {"category": "transactional"})
+
+    first = sender.get(f"{draft}/left-out/opted_out?counted=1")
+    (second,) = re.findall(r'href="([^"]+)">Look further</a>', first.text)
+    second = sender.get(find_counted(sender.get(unescape(second))))
+    none = sender.get(f"{draft}/left-out/erased?counted=1")
+    end = sender.get(find_counted(none))
+
+    assert phones[0] in read_text(first)
+    assert phones[-1] not in read_text(first)
+    assert "The others have not been looked at yet." in read_text(first)
+    assert phones[-1] in read_text(second)
+    assert phones[0] not in read_text(second)
+    assert "None among those looked at so far. Look further" in read_text(none)
+    assert "No one else is left out for this now." in read_text(end)
+    for page, further in product((second, end), (">Look further</a>", ">More</a>", "load, wake")):
+        assert further not in page.text
 
 
 def test_each_step_says_what_the_draft_comes_to_and_what_is_missing(sender, sandbox, caller):
