@@ -4,6 +4,9 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
+# No place is further from UTC.
+LARGEST_OFFSET_HOURS = 14
+
 
 class Clock:
     """The clock of the machine.

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
+from app.clock import LARGEST_OFFSET_HOURS
 from app.phone.characters import remove_invisible
 from app.phone.e164 import normalise_number
 
@@ -27,7 +28,6 @@ _ZONED = re.compile(
 )
 _UNIX = re.compile(r"\d{9,13}(?:\.\d{1,9})?", re.ASCII)
 _LATEST_SECONDS = 10**11
-_LARGEST_OFFSET_HOURS = 14
 _EXAMPLE_TIME = "Write it like 2026-12-05T10:00:00+01:00."
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -100,7 +100,7 @@ class UtcDateTime(fields.AwareDateTime):
         if offset is None:
             raise ValidationError(f"Has no offset from UTC. {_write_offset(parts['local'])}")
         # datetime reads an offset of up to 24 hours, which no place has.
-        if offset not in "Zz" and int(offset[1:3]) > _LARGEST_OFFSET_HOURS:
+        if offset not in "Zz" and int(offset[1:3]) > LARGEST_OFFSET_HOURS:
             raise ValidationError(f"No place is {offset} from UTC. {_EXAMPLE_TIME}")
         try:
             return datetime.fromisoformat(f"{parts['local']}{offset}".upper()).astimezone(UTC)

@@ -3,7 +3,7 @@
 Equal are the codes of one language (`nb`, `no` and `nn`; `iw` and `he`).  The script follows from
 the region where the tag has none: zh-TW and zh-HK are zh-Hant.  Among texts of one language and
 script the wanted region counts first, then its group (en-AU: en-GB; es-MX: es-419), then the text
-without a region.
+without a region, then the usual region (de: de-DE).
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,6 +44,13 @@ _SCRIPTS |= {
     }.items()
     for language in languages.split()
 }  # fmt: skip
+# CLDR's likely regions, where they are not the language's own code, as DE is of de.
+_REGIONS = {
+    "zh-Hans": "CN", "zh-Hant": "TW", "zh-MO": "HK", "en": "US", "pt": "BR", "sv": "SE", "da": "DK",
+    "nb": "NO", "ar": "EG", "fa": "IR", "el": "GR", "cs": "CZ", "uk": "UA", "et": "EE", "sl": "SI",
+    "sr": "RS", "sq": "AL", "bs": "BA", "ca": "ES", "he": "IL", "hi": "IN", "bn": "BD", "ta": "IN",
+    "ur": "PK", "pa": "IN", "ms": "MY", "vi": "VN", "ja": "JP", "ko": "KR", "sw": "TZ", "fil": "PH",
+}  # fmt: skip
 # Scripts that readers of the other one read, too.
 _READABLE = {("zh", "Hant", "Hans"), ("zh", "Hans", "Hant"), ("sr", "Latn", "Cyrl"),
              ("sr", "Cyrl", "Latn")}  # fmt: skip
@@ -77,7 +84,7 @@ def _match(wanted: str, candidates: Sequence[str]) -> str | None:
         return wanted
     reader = _read_tag(wanted)
     tags = {key: _read_tag(key) for key in candidates}
-    ranked = {key: (_rank(reader, tag), _likeness(reader, tag)) for key, tag in tags.items()}
+    ranked = {key: (_rank(reader, tag), *_likeness(reader, tag)) for key, tag in tags.items()}
     best = max(ranked, key=ranked.__getitem__, default=None)
     return best if best is not None and ranked[best][0] else None
 
@@ -125,9 +132,15 @@ def _rank(reader: _Tag, text: _Tag) -> int:
     return 2
 
 
-def _likeness(reader: _Tag, text: _Tag) -> int:
-    """Return how near two codes of one language are: of Norwegian, nb is the usual one."""
-    return 2 if reader.written == text.written else int(text.written in (text.language, "no"))
+def _likeness(reader: _Tag, text: _Tag) -> tuple[bool, int]:
+    """Return what counts among texts that suit alike: the usual region, and nearness of the code.
+
+    Of Norwegian, nb is the usual code.
+    """
+    keys = (f"{text.language}-{part}" for part in (reader.region, text.script))
+    usual = next(filter(None, map(_REGIONS.get, (*keys, text.language))), text.language.upper())
+    is_near = 2 if reader.written == text.written else int(text.written in (text.language, "no"))
+    return text.region == usual, is_near
 
 
 def _is_of_others(tag: _Tag) -> bool:

@@ -5,9 +5,9 @@ ValueError with the reason for the report of the import.  Pure.
 """
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
-from app.clock import is_skipped
+from app.clock import LARGEST_OFFSET_HOURS, is_skipped
 from app.phone.characters import simplify_characters
 from app.subscribers.attributes import (
     FIRST_YEAR,
@@ -29,11 +29,11 @@ _THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _CLOCK = (
     r"(?P<hour>[0-9]{1,2}):(?P<rest>[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?)"
     r"(?: ?(?P<half>[ap])m)?"
-    r"(?: *(?P<offset>Z|(?:UTC|GMT)(?:[+-][0-9]{2}:?[0-9]{2})?|[+-][0-9]{2}(?::?[0-9]{2})?)"
+    r"(?: *(?P<offset>Z|(?:UTC|GMT)(?:[+-][0-9]{2}:?[0-5][0-9])?|[+-][0-9]{2}(?::?[0-5][0-9])?)"
     r"(?: \([^()]{1,40}\))?)?"
 )
 _DAY, _YEAR, _MONTH_NAME = r"(?P<day>[0-9]{1,2})", r"(?P<year>[0-9]{4})", r"(?P<month>[A-Z]{3,9})"
-_WEEKDAY = r"(?:[A-Z]{3,9},? )?"
+_WEEKDAY = r"(?:(?P<weekday>[A-Z]{3,9}),? )?"
 # As ISO 8601 and databases write a time, as people of most of Europe do, and with a month's name.
 _TIMES = [
     re.compile(rf"{day}(?:(?:T|,? +){_CLOCK})?", re.IGNORECASE)
@@ -48,6 +48,8 @@ _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",
     "october", "november", "december",
 )  # fmt: skip
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_MAX_OFFSET = timedelta(hours=LARGEST_OFFSET_HOURS)
 # Digits alone, such as milliseconds since 1970, are no time.
 _NOON = 12
 _NO_TIME = "Not a time such as 2025-12-31T08:30:00Z or 2025-12-31."
@@ -144,7 +146,10 @@ def read_datetime(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
         moment = local.astimezone(UTC)
     except (ValueError, OverflowError) as e:
         raise ValueError(_NO_TIME) from e
-    if moment.year < FIRST_YEAR:
+    weekday = (parts.groupdict().get("weekday") or "").lower()
+    is_day = _WEEKDAYS[local.weekday()].startswith(weekday)
+    is_zone = abs(local.utcoffset() or timedelta()) <= _MAX_OFFSET
+    if moment.year < FIRST_YEAR or not (is_day and is_zone):
         raise ValueError(_NO_TIME)
     if time and is_skipped(local):
         raise ValueError("The clocks of our zone skip this time: write its offset from UTC.")

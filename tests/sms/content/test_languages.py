@@ -44,6 +44,11 @@ READERS = [
     ("ru-Cyrl", ["en", "ru"], "ru"),
     ("sv", ["en", "sv-Latn-SE"], "sv-Latn-SE"),
     ("es-PH", ["en", "es-MX", "es-ES"], "es-ES"),
+    ("de", ["en", "de-AT", "de-DE"], "de-DE"),
+    ("fr-BE", ["en", "fr-CA", "fr-FR"], "fr-FR"),
+    ("zh-Hant", ["en", "zh-HK", "zh-TW"], "zh-TW"),
+    ("zh-MO", ["en", "zh-TW", "zh-HK"], "zh-HK"),
+    ("sv", ["en", "sv-FI", "sv-SE"], "sv-SE"),
     ("en-PR", ["sv", "en-GB", "en-US"], "en-US"),
 ]
 
