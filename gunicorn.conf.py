@@ -115,7 +115,7 @@ def post_worker_init(worker: Any) -> None:
     background = worker.wsgi.extensions.get("background")
     if background is None:
         return
-    finish = signal.getsignal(signal.SIGTERM)
+    finish: Any = signal.getsignal(signal.SIGTERM)
 
     def stop(number: int, frame: Any) -> None:
         background.stop_claiming()
