@@ -125,7 +125,7 @@ def test_an_accepted_batch_can_be_answered_without_its_id(sinch, control):
 
 def test_headers_can_be_ordered_and_a_429_can_say_when_to_come_back(sinch, control):
     control.order_fault(status=307, headers={"Location": "/elsewhere"})
-    control.order_fault(status=429, headers={"Retry-After": 3})
+    control.order_fault(status=429, headers={"Retry-After": "3"})
     control.order_fault(status=429)
 
     moved = sinch.ask("GET", "/batches", allow_redirects=False)

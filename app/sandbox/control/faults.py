@@ -2,25 +2,18 @@
 
 import itertools
 import random
-import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.sandbox.control.rules import (
-    TEXT,
-    Rule,
-    check_fields,
-    choice,
-    integer,
-    number,
-    optional,
-)
+from marshmallow import Schema, fields, validate
+
+from app.sandbox.control.rules import Number, Text, load_order
 from app.sandbox.control.settings import Settings
 from app.sandbox.operations import ANY, OPERATIONS
 
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [^\x00\r\n]*")
+_SHAPES = "sinch", "framework", "nested", "problem", "html", "empty", "no_id", "not_json", "huge"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,9 +44,7 @@ class Fault:
 
 def read_fault(raw: Mapping[str, Any]) -> Fault:
     """Read a definition.  Raises ApiError with the name of the invalid field."""
-    check_fields(raw, _RULES)
-    headers = {name: str(value) for name, value in raw.get("headers", {}).items()}
-    fault = Fault(**{**raw, "headers": headers})
+    fault = Fault(**load_order(_Definition(), raw))
     # Only a body that exists can be cut short: the real one, unless the fault defines its own.
     fault.when = fault.when or ("after" if _needs_real_body(fault) else "before")
     return fault
@@ -110,28 +101,23 @@ def _needs_real_body(fault: Fault) -> bool:
     return fault.do in ("half_body", "drip") and fault.status is None and fault.shape is None
 
 
-def _are_headers(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(v, str | int) and _HEADER.fullmatch(f"{name}: {v}") for name, v in value.items()
+class _Definition(Schema):
+    on = fields.String(validate=validate.OneOf((ANY, *OPERATIONS)))
+    do = fields.String(
+        validate=validate.OneOf(("answer", "cut", "reset", "hang", "half_body", "drip"))
     )
-
-
-_DELAY_S = number(0, 3600)
-_RULES: dict[str, Rule] = {
-    "on": choice(ANY, *OPERATIONS),
-    "do": choice("answer", "cut", "reset", "hang", "half_body", "drip"),
-    "when": choice("before", "after"),
-    "shape": choice(
-        "sinch", "framework", "nested", "problem", "html", "empty", "no_id", "not_json", "huge"
-    ),
-    "status": integer(200, 599),
-    "code": TEXT,
-    "text": TEXT,
-    "headers": (_are_headers, "an object of header name to value"),
-    "delay_s": _DELAY_S,
-    "byte_delay_s": _DELAY_S,
-    "body_has": TEXT,
-    "skip": integer(0, 1_000_000),
-    "times": optional(integer(1, 1_000_000)),
-    "probability": number(0, 1),
-}
+    when = fields.String(validate=validate.OneOf(("before", "after")))
+    status = fields.Integer(strict=True, validate=validate.Range(200, 599))
+    shape = fields.String(validate=validate.OneOf(_SHAPES))
+    code = Text()
+    text = Text()
+    headers = fields.Dict(
+        fields.String(validate=validate.Regexp(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")),
+        fields.String(validate=validate.Regexp(r"[^\x00\r\n]*\Z")),
+    )
+    delay_s = Number(0, 3600)
+    byte_delay_s = Number(0, 3600)
+    body_has = Text()
+    skip = fields.Integer(strict=True, validate=validate.Range(0, 1_000_000))
+    times = fields.Integer(strict=True, allow_none=True, validate=validate.Range(1, 1_000_000))
+    probability = Number(0, 1)

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, jsonify, request
+from marshmallow import Schema
 
 from app.sandbox.api.access import current_plan
 from app.sandbox.api.fields import parse_object
 from app.sandbox.control import ledger
 from app.sandbox.control.faults import read_fault
-from app.sandbox.control.rules import SECONDS, check_fields
+from app.sandbox.control.rules import Seconds, load_order
 from app.sandbox.errors import ApiError, bad_order
 from app.sandbox.numbers import is_loopback, parse_digits
 
@@ -143,6 +144,5 @@ def reset() -> tuple[str, int]:
 
 
 def _read_seconds(name: str) -> float:
-    body: Json = {name: None} | _parse_body()
-    check_fields(body, {name: SECONDS})
-    return float(body[name])
+    schema = Schema.from_dict({name: Seconds(required=True)})()
+    return float(load_order(schema, _parse_body())[name])

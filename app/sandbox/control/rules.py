@@ -1,48 +1,47 @@
-"""Rules for the fields of settings and faults."""
+"""Fields of what a test orders, and the error of a wrong one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
 
 from app.sandbox.errors import bad_order
 
-# Tells if a value is valid, and what it must be.
-Rule = tuple[Callable[[Any], bool], str]
 
-TEXT: Rule = (lambda value: isinstance(value, str) and value != "", "a text")
+class Number(fields.Float):
+    """A JSON number from `minimum` to `maximum`."""
 
+    def __init__(self, minimum: float, maximum: float, **options: Any) -> None:
+        super().__init__(validate=validate.Range(minimum, maximum), **options)
 
-def check_fields(values: Mapping[str, object], rules: Mapping[str, Rule]) -> None:
-    """Raise ApiError 400 with the name of the first field that is unknown or against its rule."""
-    for name, value in values.items():
-        if name not in rules:
-            raise bad_order(f"{name}: must be one of {', '.join(rules)}")
-        is_valid, expected = rules[name]
-        if not is_valid(value):
-            raise bad_order(f"{name}: must be {expected}")
+    def _validated(self, value: Any) -> float:
+        if isinstance(value, str):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
 
 
-def number(minimum: float, maximum: float) -> Rule:
-    expected = f"a number from {minimum:g} to {maximum:g}"
-    return lambda value: is_number(value) and minimum <= value <= maximum, expected
+class Seconds(Number):
+    """At most ten years: sums of times and waits of the operating system have limits."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(0, 3650 * 24 * 3600, **options)
 
 
-# At most ten years: sums of times and waits of the operating system have limits.
-SECONDS: Rule = number(0, 3650 * 24 * 3600)
+class Text(fields.String):
+    """A text that is not empty."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validate=validate.Length(1), **options)
 
 
-def integer(minimum: int, maximum: int) -> Rule:
-    expected = f"a whole number from {minimum} to {maximum}"
-    return lambda value: type(value) is int and minimum <= value <= maximum, expected
-
-
-def choice(*choices: str) -> Rule:
-    return lambda value: value in choices, f"one of {', '.join(choices)}"
-
-
-def optional(rule: Rule) -> Rule:
-    is_valid, expected = rule
-    return lambda value: value is None or is_valid(value), f"{expected}, or null"
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def load_order(schema: Schema, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an order.  Raises ApiError 400 with the name of the first wrong one."""
+    try:
+        loaded: dict[str, Any] = schema.load(order)
+    except ValidationError as e:
+        name, reasons = next(iter(e.messages_dict.items()))
+        if name not in schema.fields:
+            reasons = [f"must be one of {', '.join(schema.fields)}"]
+        text = " ".join(reasons) if isinstance(reasons, list) else reasons
+        raise bad_order(f"{name}: {text}") from e
+    return loaded

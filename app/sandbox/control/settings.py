@@ -4,16 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from app.sandbox.control.rules import (
-    SECONDS,
-    TEXT,
-    Rule,
-    check_fields,
-    integer,
-    is_number,
-    number,
-    optional,
-)
+from marshmallow import Schema, ValidationError, fields, validate
+
+from app.sandbox.control.rules import Number, Seconds, Text, load_order
 
 _SECRETS, _HIDDEN = ("hmac_secret", "callback_basic"), "set, but not shown"
 _FAILURES = ("Failed", "Expired", "Rejected", "Aborted", "Unknown", "Deleted", "Dispatched")
@@ -49,8 +42,7 @@ class Settings:
 
     def change(self, changes: Mapping[str, object]) -> "Settings":
         """Return a copy with these settings.  Raises ApiError with the first invalid one."""
-        check_fields(changes, _RULES)
-        return replace(self, **dict(changes))  # type: ignore[arg-type]
+        return replace(self, **load_order(_Changes(), changes))
 
     def show(self) -> dict[str, Any]:
         """Return the settings as JSON, without the values of secrets."""
@@ -58,33 +50,27 @@ class Settings:
         return asdict(self) | secrets
 
 
-def _are_probabilities(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.keys() <= set(_FAILURES)
-        and all(is_number(probability) and probability >= 0 for probability in value.values())
-        and sum(value.values()) <= 1
+def _check_sum(probabilities: Mapping[str, float]) -> None:
+    if sum(probabilities.values()) > 1:
+        raise ValidationError("Must be 1 together, at most.")
+
+
+class _Changes(Schema):
+    plan_id = Text()
+    token = Text()
+    messages_per_second = Number(0.001, 1e9, allow_none=True)
+    callback_url = Text(allow_none=True)
+    inbound_url = Text(allow_none=True)
+    hmac_secret = Text(allow_none=True)
+    callback_basic = Text(allow_none=True)
+    dispatch_after_s = Seconds()
+    deliver_after_s = Seconds()
+    outcome_probabilities = fields.Dict(
+        fields.String(validate=validate.OneOf(_FAILURES)), Number(0, 1), validate=_check_sum
     )
-
-
-_RULES: dict[str, Rule] = {
-    "plan_id": TEXT,
-    "token": TEXT,
-    "messages_per_second": optional(number(0.001, 1e9)),
-    "callback_url": optional(TEXT),
-    "inbound_url": optional(TEXT),
-    "hmac_secret": optional(TEXT),
-    "callback_basic": optional(TEXT),
-    "dispatch_after_s": SECONDS,
-    "deliver_after_s": SECONDS,
-    "outcome_probabilities": (
-        _are_probabilities,
-        f"an object of {', '.join(_FAILURES)} to 0..1, together at most 1",
-    ),
-    "seed": (lambda value: type(value) is int, "a whole number"),
-    "list_delay_s": SECONDS,
-    "callback_copies": integer(1, 100),
-    "callback_lost_probability": number(0, 1),
-    "callback_delay_s": SECONDS,
-    "retry_base_s": SECONDS,
-}
+    seed = fields.Integer(strict=True)
+    list_delay_s = Seconds()
+    callback_copies = fields.Integer(strict=True, validate=validate.Range(1, 100))
+    callback_lost_probability = Number(0, 1)
+    callback_delay_s = Seconds()
+    retry_base_s = Seconds()
