@@ -53,6 +53,8 @@ _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r?$", re
 _OPEN = re.compile(rb"^(?:transfer-encoding|expect)[ \t]*:", re.I | re.M)
 # A file leaves its thread idle while its client reads; app.http.files limits their number.
 _READING = re.compile(rb"(?:\r\n)?(?:GET|HEAD) (?!/(?:health|ready|metrics)\b|[^ ?]*\.csv[ ?])")
+# The name of a header with an underscore: gunicorn leaves such a header out.
+_UNDERSCORED = re.compile(rb"^[^:\s_]*+_[^:\s]*+", re.M)
 
 _STATUSES = {
     errors.LimitRequestLine: (
@@ -73,6 +75,10 @@ _STATUSES = {
     ),
 }
 _UNREADABLE = (HTTPStatus.BAD_REQUEST, "The request is not valid HTTP: check its line and headers")
+_MISSPELT_KEY = (
+    HTTPStatus.BAD_REQUEST,
+    "A header for an idempotency key has an underscore and is not read: call it Idempotency-Key",
+)
 _FAILED = (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
 _BUSY = (
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -87,7 +93,7 @@ class _Collected:
 
     def __init__(self, buffer: bytes, deadline: float) -> None:
         self.buffer, self.deadline = bytearray(buffer), deadline
-        self.ended = self.is_open = self.is_reading = self.is_polled = False
+        self.ended = self.is_open = self.is_reading = self.is_polled = self.has_misspelt_key = False
         self._head_bytes = self._searched = 0
         self._needed = 0
 
@@ -108,6 +114,8 @@ class _Collected:
         body_bytes = int(lengths[0]) if len(lengths) == 1 else 0
         self.is_open = body_bytes > COLLECTED_BYTES or _OPEN.search(head) is not None
         self.is_reading = _READING.match(head) is not None
+        # Without its key a retry would send twice.
+        self.has_misspelt_key = any(b"demp" in name.lower() for name in _UNDERSCORED.findall(head))
         self._needed = self._head_bytes + (0 if self.is_open else body_bytes)
         return True
 
@@ -270,7 +278,7 @@ class CollectingWorker(ThreadWorker):
         for lane in self._lanes:
             while (conn := _find_overdue(lane.waiting, now)) is not None:
                 del lane.waiting[conn]
-                self._refuse(conn)
+                self._refuse(conn, *_BUSY, headers={"Retry-After": "2"})
         for conn, unsent in list(self._sending.items()):
             if unsent.deadline <= now:
                 self._close(conn)
@@ -303,14 +311,16 @@ class CollectingWorker(ThreadWorker):
             self._pass_on(conn)
         elif not collected.has_head() and len(collected.buffer) > _HEAD_BYTES:
             self._forget(conn)
-            self._answer(conn.sock, conn.client, *_STATUSES[errors.LimitRequestHeaders])
-            self._linger(conn)
+            self._refuse(conn, *_STATUSES[errors.LimitRequestHeaders])
 
     def _pass_on(self, conn: Any) -> None:
         """Give the request to a thread, or let it wait for one of its lane."""
         collected = self._forget(conn)
         if not collected.buffer:
             self._close(conn)
+            return
+        if collected.has_misspelt_key:
+            self._refuse(conn, *_MISSPELT_KEY)
             return
         lane = self._find_lane(collected)
         if lane is None:
@@ -371,8 +381,8 @@ class CollectingWorker(ThreadWorker):
         self._forget(conn)
         self._close(conn)
 
-    def _refuse(self, conn: Any) -> None:
-        self._answer(conn.sock, conn.client, *_BUSY, headers={"Retry-After": "2"})
+    def _refuse(self, conn: Any, *answer: Any, **more: Any) -> None:
+        self._answer(conn.sock, conn.client, *answer, **more)
         self._linger(conn)
 
     def _send_later(self, conn: Any, unsent: bytearray, future: Any) -> None:

@@ -83,6 +83,18 @@ def test_a_broadcast_goes_through(front, sandbox):
     assert sandbox.recipients() == [ANN]
 
 
+def test_a_misspelt_idempotency_key_is_not_dropped_on_the_way(front, sandbox):
+    url, *_ = front
+    headers = AUTH | {"Idempotency_Key": "order-7"}
+
+    answer = requests.post(
+        f"{url}/api/broadcast", headers=headers, json=broadcast_to(ANN), timeout=30
+    )
+
+    assert "call it Idempotency-Key" in answer.json()["error"]
+    assert sandbox.posts() == 0
+
+
 def test_metrics_are_not_answered_from_outside(front):
     url, service, _ = front
 

@@ -187,6 +187,9 @@ def test_more_reading_requests_than_threads_for_them_are_all_answered(connect):
         (b"GET /health HTTP/1.1\r\nX: " + b"x" * 200_000, 431),
         (b"GET /health HTTP/1.1\r\nTransfer-Encoding: tea\r\n\r\n", 501),
         (b"GET /health HTTP/1.1\r\nExpect: tea\r\n\r\n", 417),
+        # Left out by gunicorn, and without its key a retry sends twice.
+        (SEND + b"Idempotency_Key: 1\r\n\r\n", 400),
+        (SEND + b"x-idempotency_token:1\r\nContent-Length: 90000\r\n\r\n", 400),
     ],
 )
 def test_what_is_no_request_is_answered_in_our_format(connect, request_bytes, status):

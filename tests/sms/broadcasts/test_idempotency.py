@@ -196,7 +196,7 @@ def test_what_is_no_key_is_refused_and_nothing_is_sent(asker, sandbox, key):
     assert asker.ids() == []
 
 
-@pytest.mark.parametrize("header", ["X-Idempotency-Key", "Idempotency-Token", "Idempotence-Key"])
+@pytest.mark.parametrize("header", ["X-Idempotency-Key", "Idempotent-Key", "Indempotency-Key"])
 def test_a_key_in_a_header_of_another_name_is_refused(asker, sandbox, header):
     answer = asker.post("/api/broadcast", broadcast_to(ANN), **{header: "order-7"})
 
