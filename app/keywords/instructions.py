@@ -13,6 +13,7 @@ other things than texts: "Reply STOP to stop smoking".
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from app.keywords.links import goes_on_about_texts, names_link, says_out, says_out_next
@@ -40,6 +41,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！�
 # The digits of a short code: fewer are a time or an amount, unless more words say otherwise.
 _SHORTEST_CODE, _SHORTEST_NUMBER, _NEXT_WORD = 5, 4, 20
 _QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
+# Keywords of a text that are looked at; a text of nothing else would take a sixth of a second.
+_MOST_KEYWORDS = 50
 _FOR, _AGREED = ("to", "for"), ("ok", "okay")
 # What the keyword of an abbreviated instruction is for.
 _PURPOSE = re.compile(
@@ -128,9 +131,9 @@ def _says_something(word: str) -> bool:
 def _find_instructions(text: str) -> Iterator[bool]:
     """Yield for each keyword of a text whether it is part of an instruction."""
     tokens = [_Token(match[0], _fold(match[0]), *match.span()) for match in _TOKEN.finditer(text)]
-    for place, token in enumerate(tokens):
-        if kind := _find_kind(token):
-            yield _is_instruction(text, tokens, place, strong=kind in STOP_KINDS)
+    kinds = ((place, _find_kind(token)) for place, token in enumerate(tokens))
+    for place, kind in islice(((place, kind) for place, kind in kinds if kind), _MOST_KEYWORDS):
+        yield _is_instruction(text, tokens, place, strong=kind in STOP_KINDS)
 
 
 def _fold(word: str) -> str:
