@@ -18,6 +18,7 @@ from app.subscribers.lists.columns import (
 )
 from app.subscribers.lists.permissions import Permission, PermissionColumns, find_permissions
 from app.subscribers.lists.reader import (
+    MAX_LINES_AT_ONCE,
     EmptyFile,
     FileChunk,
     Heading,
@@ -106,7 +107,7 @@ def open_phone_list(
 
 def open_file(blocks: Iterable[bytes], encoding: str) -> tuple[Heading, Iterator[str]]:
     """Return the first row of a file and all its lines.  Raises UnusableFile and EmptyFile."""
-    chunks = split_chunks(blocks, encoding)
+    chunks = split_chunks(blocks, encoding, max_lines=MAX_LINES_AT_ONCE)
     first = next(chunks, FileChunk(1, ""))
     heading = read_heading(first)
     return heading, (line for chunk in chain((first,), chunks) for line in io.StringIO(chunk.text))

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, islice
+from itertools import chain
 from typing import NamedTuple
 
 from app.errors import BadInput
@@ -25,7 +25,8 @@ MAX_ROW_LINES = 100
 _MAX_ROW_CHARACTERS = MAX_LINE_CHARACTERS
 _MAX_READ_CHARACTERS, _MAX_READ_LINES = 1_000_000, 20_000
 _MAX_COLUMNS = 500
-MAX_LINES = 10_000_000
+# Lines of a file that a worker reads, and of one that a request reads to its end.
+MAX_LINES, MAX_LINES_AT_ONCE = 10_000_000, 1_200_000
 # Files that are no lists, by their first bytes.
 _FOREIGN = {
     b"PK\x03\x04": "a workbook or an archive",
@@ -114,7 +115,9 @@ class FileChunk:
         return self.first_line + self.text.count("\n")
 
 
-def split_chunks(blocks: Iterable[bytes], encoding: str = DEFAULT_ENCODING) -> Iterator[FileChunk]:
+def split_chunks(
+    blocks: Iterable[bytes], encoding: str = DEFAULT_ENCODING, *, max_lines: int = MAX_LINES
+) -> Iterator[FileChunk]:
     """Yield the lines of a file whose bytes come in blocks of any size.
 
     `encoding` is for a file without a byte order mark.  Raises UnusableFile.
@@ -140,8 +143,8 @@ def split_chunks(blocks: Iterable[bytes], encoding: str = DEFAULT_ENCODING) -> I
             chunk = _make_chunk(line, text[:end])
             yield chunk
             line, text = chunk.next_line, text[end:]
-            if line > MAX_LINES:
-                raise UnusableFile(f"it has more than {MAX_LINES:,} lines: send several files")
+            if line > max_lines:
+                raise UnusableFile(f"it has more than {max_lines:,} lines: send several files")
     if text:
         yield _make_chunk(line, text if text.endswith("\n") else text + "\n")
 
@@ -365,7 +368,8 @@ def read_heading(chunk: FileChunk) -> Heading:
         raise UnusableFile(f"the headers in line {row.line} cannot be read: {row.error}")
     if "\0" in "".join(row.cells):
         raise UnusableFile("its headers hold a NUL character")
-    return Heading(row.cells, delimiter, row.line, rows.next_line, list(islice(rows, _ROWS_BELOW)))
+    first_line = rows.next_line
+    return Heading(row.cells, delimiter, row.line, first_line, rows.read(_ROWS_BELOW))
 
 
 def _find_text(lines: list[str], start: int) -> int:

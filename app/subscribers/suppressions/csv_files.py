@@ -23,12 +23,14 @@ from app.subscribers.context import SubscriberContext
 from app.subscribers.lists.columns import show_header
 from app.subscribers.lists.permissions import NOT_LEFT, Permission
 from app.subscribers.lists.phone_list import ListedPhone, PhoneList, open_phone_list
-from app.subscribers.lists.reader import split_chunks
+from app.subscribers.lists.reader import MAX_LINES_AT_ONCE, split_chunks
 from app.subscribers.models import Suppression
 from app.subscribers.suppressions.manage import add_imported
 
 MAX_NUMBERS = 1_000_000
 MAX_REFUSALS_SHOWN = 1_000
+# Of a file with more refused lines nothing is taken: it is another file, or lacks its country.
+_MAX_REFUSED = 100_000
 _PAGE = 5_000
 _HEADING = (
     "id", "phone", "scope", "cause", "needs_review", "suppressed_at", "released_at", "actor",
@@ -132,13 +134,19 @@ def _read_numbers(phones: PhoneList, reader: PhoneReader, result: ImportedList) 
             numbers.append(int(reader.read(row.cell)))
         except ValueError as e:
             result.refuse(row.line, str(e))
+            if result.refused > _MAX_REFUSED:
+                raise BadInput(
+                    f"More than {_MAX_REFUSED:,} lines are no phone numbers, and nothing was "
+                    f"suppressed. Line {row.line}: {e}"
+                ) from e
         if len(numbers) + result.refused > MAX_NUMBERS:
             raise BadInput(f"More than {MAX_NUMBERS} numbers: send them in several files")
     return numbers
 
 
 def _read_json(blocks: Iterable[bytes], name: str) -> Iterator[ListedPhone]:
-    lines = (line for chunk in split_chunks(blocks) for line in io.StringIO(chunk.text))
+    chunks = split_chunks(blocks, max_lines=MAX_LINES_AT_ONCE)
+    lines = (line for chunk in chunks for line in io.StringIO(chunk.text))
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

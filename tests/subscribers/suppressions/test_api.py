@@ -208,6 +208,8 @@ def test_json_lines_are_a_list_too(make_service):
         (b"phone\n" + b"1" * 200_000, "text/csv", 400),
         (b"{", "application/x-ndjson", 400),
         (b"[" * 100_000, "application/x-ndjson", 400),
+        (b"\n" * 2_100_000, "application/x-ndjson", 400),
+        (b"7\n" * 100_001, "application/x-ndjson", 400),
         (b"phone\n", "application/json", 415),
     ],
 )
