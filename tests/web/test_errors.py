@@ -62,6 +62,12 @@ def test_the_api_answers_in_the_same_bytes_whoever_asks(browse, method, path, st
     assert {answer.mimetype for answer in answers} == {JSON}
 
 
+def test_only_those_who_have_signed_in_send_a_large_form(browse):
+    sent = browse("/login", method="POST", data={"name": "a" * 40_000}, headers={"Accept": HTML})
+
+    assert sent.status_code == 413
+
+
 def test_a_page_says_which_methods_it_takes(browse):
     answer = browse("/inbox", method="POST", headers={"Accept": HTML})
 
