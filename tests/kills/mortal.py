@@ -37,7 +37,7 @@ HASTE = {
     "LOOKUP_WAITS_S": "0.05,0.2",
     "LEASE_S": "1.5",
     "FIRST_BYTE_WITHIN_S": "0.5",
-    # Each takes a hundredth of a second of the processor, in each process.
+    # Each takes some milliseconds of the processor, in each process.
     "SWEEP_EVERY_S": "0.5",
     "RECONCILE_AFTER_S": "0.1,0.3,0.6,0.9,1.2,1.5",
     "RECONCILE_LATER_EVERY_S": "0.5",

@@ -1,12 +1,15 @@
 """Pause, resume and cancel broadcasts, here and at Sinch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
 from app.db.audit import write_audit
+from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.errors import Conflict
 from app.sinch.errors import SinchError
 from app.sms.audience.grown import accept_growth, refuse_growth
@@ -18,6 +21,12 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, FINAL, BatchState, BroadcastStatus, CancelRequestState
 
 _B = BroadcastStatus
+_BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
+_WANTED = (_BATCHES.c.cancel_request == CancelRequestState.WANTED, _BATCHES.c.sinch_id.is_not(None))
+_DUPLICATED = (
+    _BATCHES.c.state == BatchState.DUPLICATE,
+    _BATCHES.c.duplicate_sinch_ids.is_not(None),
+)
 _CANCEL_S = 10.0
 # Batches that a run does not reach in this time are left to the next run.
 _RUN_S = 10.0
@@ -95,8 +104,7 @@ def cancel_at_sinch(ctx: Context, *, limit: int = 100, within_s: float = _RUN_S)
         unclear = cancel_request is CancelRequestState.UNCLEAR and ctx.now() < batch.expires_at
         return {} if unclear else {"cancel_request": cancel_request}
 
-    wanted = [Batch.cancel_request == CancelRequestState.WANTED, Batch.sinch_id.is_not(None)]
-    return _cancel_batches(ctx, wanted, cancel, limit=limit, within_s=within_s)
+    return _cancel_batches(ctx, _WANTED, cancel, limit=limit, within_s=within_s)
 
 
 def cancel_duplicate_batches(ctx: Context, *, limit: int = 20) -> int:
@@ -111,13 +119,12 @@ def cancel_duplicate_batches(ctx: Context, *, limit: int = 20) -> int:
         remaining = unclear if ctx.now() < batch.expires_at else []
         return {"duplicate_sinch_ids": remaining or None}
 
-    duplicated = [Batch.state == BatchState.DUPLICATE, Batch.duplicate_sinch_ids.is_not(None)]
-    return _cancel_batches(ctx, duplicated, cancel, limit=limit, within_s=_RUN_S)
+    return _cancel_batches(ctx, _DUPLICATED, cancel, limit=limit, within_s=_RUN_S)
 
 
 def _cancel_batches(
     ctx: Context,
-    conditions: Sequence[ColumnElement[bool]],
+    conditions: tuple[ColumnElement[bool], ...],
     cancel: Callable[[Row[Any]], dict[str, Any]],
     *,
     limit: int,
@@ -127,16 +134,8 @@ def _cancel_batches(
 
     `cancel` returns the new values of a batch; without any, the next run tries it again.
     """
-    query = (
-        select(Batch.id, Batch.sinch_id, Batch.duplicate_sinch_ids, Broadcast.expires_at)
-        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(*conditions)
-        # Batches that Sinch does not answer for must not always come first.
-        .order_by(func.random())
-        .limit(limit)
-    )
     with ctx.db.read() as tx:
-        batches: list[Row[Any]] = list(tx.execute(query))
+        batches: list[Row[Any]] = _find_batches(conditions).fetch(tx, {"limit": limit})
     deadline = ctx.clock.monotonic() + within_s
     for batch in batches:
         if ctx.clock.monotonic() >= deadline:
@@ -145,6 +144,20 @@ def _cancel_batches(
             with ctx.db.write() as tx:
                 tx.execute(update(Batch).where(Batch.id == batch.id, *conditions).values(values))
     return len(batches)
+
+
+@cache
+def _find_batches(conditions: tuple[ColumnElement[bool], ...]) -> Prepared:
+    batch = _BATCHES.c
+    columns = (batch.id, batch.sinch_id, batch.duplicate_sinch_ids, _BROADCASTS.c.expires_at)
+    return Prepared(
+        select(*columns)
+        .join(_BROADCASTS, _BROADCASTS.c.id == batch.broadcast_id)
+        .where(*conditions)
+        # Batches that Sinch does not answer for must not always come first.
+        .order_by(func.random())
+        .limit(bindparam("limit"))
+    )
 
 
 def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> CancelRequestState:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from app.config.keys import OWN_CLIENT
 from app.db.audit import write_audit
 from app.db.base import table_of
+from app.db.prepared import Prepared, one_of
 from app.sms.context import Context
 from app.sms.eligibility.decide import RecipientGroup, defer_rest
 from app.sms.lifecycle.finalize import lock_broadcast
@@ -37,6 +38,11 @@ _UNDECIDED = (*OPEN, BatchState.NEEDS_ATTENTION)
 
 _BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
 _BROADCASTS, _SUPPRESSIONS = table_of(Broadcast), table_of(Suppression)
+_SENDING = Prepared(
+    select(_BROADCASTS.c.id, _BROADCASTS.c.options).where(
+        _BROADCASTS.c.completed_at.is_(None), one_of(_BROADCASTS.c.status, ACTIVE)
+    )
+)
 
 
 def is_awaited(broadcast: Any) -> bool:
@@ -82,11 +88,8 @@ def judge_canaries(ctx: Context) -> int:
 
     Returns how many outcomes are known now.
     """
-    query = select(_BROADCASTS.c.id, _BROADCASTS.c.options).where(
-        _BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE)
-    )
     with ctx.db.read() as tx:
-        awaited = [row.id for row in tx.execute(query) if is_awaited(row)]
+        awaited = [row.id for row in _SENDING.read(tx) if is_awaited(row)]
     judged = 0
     for broadcast_id in awaited:
         with ctx.db.write() as tx:

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.audit import write_audit
+from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.db.types import has_come
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
@@ -28,6 +30,13 @@ from app.sms.lifecycle.gates import (
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState
+
+_BATCHES = table_of(Batch).c
+_IS_DUE = (
+    _BATCHES.state == BatchState.HELD,
+    has_come(_BATCHES.not_before, bindparam("now"), bindparam("latest")),
+)
+_DUE = Prepared(select(_BATCHES.id).where(*_IS_DUE).limit(1))
 
 
 def probe_circuit(ctx: Context) -> bool:
@@ -136,12 +145,9 @@ def retry_held(ctx: Context) -> int:
     If a probe is refused as well, all batches are concerned, and the circuit opens.
     """
     now = ctx.now()
-    latest = now + timedelta(seconds=MAX_BUSY_S + CLOCK_SLACK_S)
-    is_due = has_come(Batch.not_before, now, latest)
-    due = [Batch.state == BatchState.HELD, is_due]
+    when = {"now": now, "latest": now + timedelta(seconds=MAX_BUSY_S + CLOCK_SLACK_S)}
     with ctx.db.read() as tx:
-        found = tx.execute(select(Batch.id).where(*due).limit(1)).first()
-        if found is None or read_gates(tx, ctx.rules, now).circuit is not None:
+        if _DUE.first(tx, when) is None or read_gates(tx, ctx.rules, now).circuit is not None:
             return 0
     try:
         ctx.sinch.check()
@@ -156,5 +162,5 @@ def retry_held(ctx: Context) -> int:
     except SinchError:
         return 0
     with ctx.db.write() as tx:
-        pending = update(Batch).where(*due).values(state=BatchState.PENDING, not_before=None)
-        return tx.execute(pending).rowcount
+        pending = update(Batch).where(*_IS_DUE).values(state=BatchState.PENDING, not_before=None)
+        return tx.execute(pending, when).rowcount

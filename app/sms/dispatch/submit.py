@@ -51,6 +51,11 @@ _POLL_S = 0.1
 _NOT_POSTED = SubmitResult(outcome=Outcome.NOT_SENT, pauses_all=False)
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
+_IS_EXPIRED = (
+    _BATCHES.c.state == BatchState.SENDING,
+    has_come(_BATCHES.c.lease_until, bindparam("now"), bindparam("latest")),
+)
+_EXPIRED = Prepared(select(_BATCHES.c.id).where(*_IS_EXPIRED).limit(1))
 _BATCH_UNDER_WAY = Prepared(
     select(_BATCHES.c.id)
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
@@ -145,24 +150,23 @@ def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> 
 def expire_leases(ctx: Context) -> int:
     """Move batches whose worker let the lease expire to UNKNOWN.  Returns how many."""
     now = ctx.now()
-    latest = now + ctx.lease + timedelta(seconds=CLOCK_SLACK_S)
-    is_expired = has_come(Batch.lease_until, now, latest)
-    expired = [Batch.state == BatchState.SENDING, is_expired]
+    when = {"now": now, "latest": now + ctx.lease + timedelta(seconds=CLOCK_SLACK_S)}
     with ctx.db.read() as tx:
-        if tx.execute(select(Batch.id).where(*expired).limit(1)).first() is None:
+        if _EXPIRED.first(tx, when) is None:
             return 0
     with ctx.db.write() as tx:
         rows: list[Row[Any]] = list(
             tx.execute(
                 update(Batch)
-                .where(*expired)
+                .where(*_IS_EXPIRED)
                 .values(
                     state=BatchState.UNKNOWN,
                     lease_until=None,
                     unknown_at=now,
                     next_reconcile_at=now + timedelta(seconds=ctx.rules.reconcile_after_s[0]),
                 )
-                .returning(Batch.id, Batch.attempt, Batch.client_reference)
+                .returning(Batch.id, Batch.attempt, Batch.client_reference),
+                when,
             )
         )
         for row in rows:

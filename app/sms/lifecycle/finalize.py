@@ -50,6 +50,23 @@ _AWAITED_BATCH = Prepared(
     .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _IS_AWAITED)
     .limit(1)
 )
+_MISSING = select(_BROADCASTS.c.id).limit(100)
+_ITS_BATCH = select(_BATCHES.c.id).where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id)
+_ENDED = Prepared(
+    _MISSING.where(
+        _BROADCASTS.c.completed_at.is_(None),
+        (~_BROADCASTS.c.resolving & (_BROADCASTS.c.planned == _BROADCASTS.c.chunks))
+        | (_BROADCASTS.c.status == BroadcastStatus.CANCELLED),
+        ~_ITS_BATCH.where(one_of(_BATCHES.c.state, OPEN)).exists(),
+    )
+)
+_ALL_REPORTED = Prepared(
+    _MISSING.where(
+        _BROADCASTS.c.completed_at.is_not(None),
+        _BROADCASTS.c.all_reported_at.is_(None),
+        ~_ITS_BATCH.where(_IS_AWAITED).exists(),
+    )
+)
 # The audit is read since a database from a backup may lack the attempt.
 _RESENT = select(_AUDIT.c.id).where(_AUDIT.c.action == RESEND)
 _WAS_RESENT = Prepared(_RESENT.where(_AUDIT.c.subject == bindparam("reference")))
@@ -70,21 +87,8 @@ def finalize_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | Non
 
 def finalize_stale(ctx: Context) -> int:
     """Finalize broadcasts that missed finalization.  Returns how many."""
-    batch = select(_BATCHES.c.id).where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id)
-    broadcast = select(_BROADCASTS.c.id).limit(100)
-    is_planned = ~_BROADCASTS.c.resolving & (_BROADCASTS.c.planned == _BROADCASTS.c.chunks)
-    ended = broadcast.where(
-        _BROADCASTS.c.completed_at.is_(None),
-        is_planned | (_BROADCASTS.c.status == BroadcastStatus.CANCELLED),
-        ~batch.where(one_of(_BATCHES.c.state, OPEN)).exists(),
-    )
-    all_reported = broadcast.where(
-        _BROADCASTS.c.completed_at.is_not(None),
-        _BROADCASTS.c.all_reported_at.is_(None),
-        ~batch.where(_IS_AWAITED).exists(),
-    )
     with ctx.db.read() as tx:
-        ids = [row.id for query in (ended, all_reported) for row in tx.execute(query)]
+        ids = [row.id for row in [*_ENDED.fetch(tx), *_ALL_REPORTED.fetch(tx)]]
     for broadcast_id in ids:
         finalize_broadcast(ctx, broadcast_id)
     return len(ids)
