@@ -4,7 +4,7 @@ To put an application together takes longer than most tests do.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.util import LRUCache
 
 from app.config import Config, read_config
+from app.config.storage import read_database_url
 from app.db.engine import Database
 from app.factory import create_app
 from app.health import Readiness
@@ -60,6 +61,7 @@ class _Made:
     """A service as it was made: what a test adds or replaces is seen by comparing."""
 
     service: Flask
+    config: Config
     key: frozenset[tuple[str, str]]
     extensions: dict[str, Any]
     parts: Any
@@ -76,15 +78,16 @@ class Services:
 
     def take(self, environ: dict[str, str]) -> Flask:
         """Return a service with these settings that no other test uses meanwhile."""
-        config = read_config(environ)
         key = frozenset((name, value) for name, value in environ.items() if name != "DATABASE_URL")
         if self._waiting[key]:
             made = self._waiting[key].pop()
-            _open_database(made.service, config)
+            database_url = read_database_url(environ)
+            _open_database(made.service, replace(made.config, database_url=database_url))
         else:
+            config = read_config(environ)
             service = create_app(config)
             service.jinja_env.bytecode_cache = _templates
-            made = _Made(service, key, dict(service.extensions), _list_parts(service))
+            made = _Made(service, config, key, dict(service.extensions), _list_parts(service))
         share_statements(made.service.extensions["clarion"].db)
         self._in_use[id(made.service)] = made
         return made.service

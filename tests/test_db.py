@@ -275,7 +275,7 @@ def test_an_adopted_database_is_ours(make_service, sandbox, either_database):
 def test_the_migrations_we_count_are_those_that_alembic_runs():
     scripts = ScriptDirectory(str(MIGRATIONS)).walk_revisions()
 
-    assert list_revisions() == [script.revision for script in scripts][::-1]
+    assert [*list_revisions()] == [script.revision for script in scripts][::-1]
 
 
 def test_a_database_of_a_newer_program_is_refused(make_service, sandbox, either_database, db):

@@ -4,6 +4,7 @@ Alembic is not imported: it would add a tenth to the start-up time.
 """
 
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from loguru import logger
@@ -76,9 +77,11 @@ def require_utf8(connection: Connection) -> None:
         )
 
 
-def list_revisions() -> list[str]:
+@cache
+def list_revisions() -> tuple[str, ...]:
     """Return all revisions, newest last, by the names of their files."""
-    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*_*.py"))
+    paths = (MIGRATIONS / "versions").glob("*_*.py")
+    return tuple(sorted(path.name.partition("_")[0] for path in paths))
 
 
 def read_revision(connection: Connection) -> str | None:
