@@ -25,6 +25,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from app.errors import MAX_BYTES_KEY, BadInput, UnsupportedBody
 
 BLOCK_BYTES = 256 * 1024
+_FORM = "application/x-www-form-urlencoded"
 _CHARSET = re.compile(r"charset[*0-9]*\s*=[\s\"']*([^\s,;]+)", re.IGNORECASE)
 # As in web pages, ISO 8859-1 means windows-1252.
 _WIDER_CODECS = {"iso8859-1": "cp1252"}
@@ -82,6 +83,18 @@ def _find_codec(name: str) -> str | None:
     except (LookupError, ValueError):
         return None
     return _WIDER_CODECS.get(codec, codec)
+
+
+def require_whole_form(req: Request) -> None:
+    """Raise BadInput for a form that ends before its Content-Length, as half a number would.
+
+    A form with a file says itself where it ends, and one that is too large is refused unread.
+    """
+    expected = req.content_length or 0
+    if req.mimetype != _FORM or expected > (req.max_form_memory_size or 0):
+        return
+    if len(req.get_data()) < expected:
+        raise BadInput(_TOO_SHORT)
 
 
 def read_stream(stream: IO[bytes]) -> Iterator[bytes]:

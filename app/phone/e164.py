@@ -36,7 +36,7 @@ _KINDS = (
     "pager", "uan", "voicemail",
 )  # fmt: skip
 # Trunk prefixes other than 0, by calling code; of Argentina's mobiles the 9 may be left out.
-_TRUNK_PREFIXES = {"1": "1", "7": "8", "52": "1", "370": "8", "375": "8", "993": "8"}
+_TRUNK_PREFIXES = {"1": "1", "7": "8", "52": "1", "692": "1", "370": "8", "375": "8", "993": "8"}
 _ARGENTINA = "54"
 # Before 2019 a 1, and within the country 01, 044 or 045, were dialled in front.
 _OLD_MEXICAN = re.compile(r"(?:\+52)(?:1|01|04[45])([0-9]{10})")

@@ -40,6 +40,7 @@ from app.config.accounts import SecondFactor
 from app.config.keys import PEOPLE_CLIENT
 from app.config.scopes import KeyScope
 from app.errors import BadInput, ClarionError
+from app.http.body import require_whole_form
 from app.sms.broadcasts.views import list_stuck
 from app.sms.caps.caps import list_used_caps
 from app.sms.context import Context
@@ -247,6 +248,7 @@ def _begin_page() -> None:
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise _reject_forged_form()
     _bound_form()
+    require_whole_form(request)
     try:
         _csrf.protect()
     except CSRFError:
