@@ -24,9 +24,9 @@ run: $(VENV)/runtime
 demo: $(VENV)/runtime
 	@exec $(PY) -m app.cli.demo
 
-# The simulation uses what all others leave of two cores, and mypy needs no more than one of them.
-test: lint imports browser tools
-	@$(MAKE) --no-print-directory --jobs=3 types seeds others
+# The simulation uses what all others leave of two cores; imports and types leave the drills room.
+test: lint browser tools
+	@$(MAKE) --no-print-directory --jobs=4 imports types seeds others
 
 # What to run before each commit: no slow tests, no processes, no PostgreSQL, no seeds.
 check: lint imports
@@ -41,18 +41,19 @@ lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 
 types: $(VENV)/dev
-	$(VENV)/bin/mypy
+	nice $(VENV)/bin/mypy
 
 imports: $(VENV)/dev
-	$(VENV)/bin/lint-imports --no-cache
+	nice $(VENV)/bin/lint-imports --no-cache
 
 pytest: browser tools
 	@$(MAKE) --no-print-directory --jobs=2 seeds others
 
-# One after the other: tests that kill and freeze processes need a machine with time to spare.
+# One after the other: tests that kill and freeze processes need a machine with time to spare.  They
+# come first, while the simulation is there to use the time that they only wait.
 others:
-	@$(MAKE) --no-print-directory suites
 	@$(MAKE) --no-print-directory crowded
+	@$(MAKE) --no-print-directory suites
 
 # The output is printed at the end, not mixed with that of the other jobs.
 seeds: $(VENV)/dev
@@ -60,7 +61,7 @@ seeds: $(VENV)/dev
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
-# Four tests at a time, because each waits half of its time; six if they kill, freeze or flood
+# Five tests at a time, because each waits half of its time; six if they kill, freeze or flood
 # processes, because each waits for those.  The soak, which takes longest, begins first.  Each worker
 # has its own sandbox, PostgreSQL and Valkey.
 CROWDED := tests/soak tests/kills tests/queue tests/flood
@@ -70,7 +71,7 @@ TEMPORARY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR==2 {prin
 	&& echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 suites crowded: export TMPDIR := $(TEMPORARY)
 suites: $(VENV)/dev
-	$(PY) -m pytest -n 4 --dist worksteal --ignore=tests/simulation \
+	$(PY) -m pytest -n 5 --dist worksteal --ignore=tests/simulation \
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
 
 crowded: $(VENV)/dev

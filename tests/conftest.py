@@ -146,13 +146,19 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
 
 
 def _compiles_for_others(config: pytest.Config) -> bool:
-    """Return True if no test was compiled here before: its assertions take pytest most of the time.
+    """Return True if none of these tests was compiled: its assertions take pytest most of the time.
 
     One process does it while the others wait.
     """
     if config.getoption("numprocesses") or sys.dont_write_bytecode:
         return False  # this process hands out tests and reads none, or keeps nothing
-    return not any(Path(__file__).parent.glob("*/__pycache__/test_*-pytest-*.pyc"))
+    ignored = [Path(path).resolve() for path in config.getoption("ignore") or ()]
+    named = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    return not any(
+        not any(map(found.is_relative_to, ignored))
+        for path in named
+        for found in path.rglob("__pycache__/test_*-pytest-*.pyc")
+    )
 
 
 def draw_lots(seed: int) -> random.Random:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from functools import partial
 
 from app.sms.context import Context
-from app.webhooks.outgoing.deliver import deliver_next, run_maintenance
+from app.webhooks.outgoing.deliver import deliver_next
 from app.webhooks.outgoing.fan_out import fan_out_events
 from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.webhooks.outgoing.lease import Pool, has_due_endpoint
+from app.webhooks.outgoing.retry import abandon_stale
 from app.worker.loops import Loops
 
 # The longest time until a new event or a due retry is noticed.
@@ -66,7 +67,7 @@ class WebhookWorkers(Loops):
         if self._is_stopping():
             self.stop_claiming()
         elif time.monotonic() >= self._next_maintenance:
-            run_maintenance(self._ctx)
+            abandon_stale(self._ctx)
             self._next_maintenance = time.monotonic() + self._maintenance_every_s
         return _LOOK_EVERY_S
 

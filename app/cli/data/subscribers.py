@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,9 @@ def _store(ctx: SubscriberContext, file: Path, options: ImportOptions) -> str:
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
     try:
-        stored = store_file(ctx, row.public_id, _read_blocks(file))
+        with file.open("rb") as opened:
+            blocks = iter(partial(opened.read, _BLOCK_BYTES), b"")
+            stored = store_file(ctx, row.public_id, blocks)
     except (ClarionError, FileTooLarge, OSError) as e:
         cancel_import(ctx, row.public_id)
         reason = f"{file}: larger than IMPORT_MAX_BYTES"
@@ -194,12 +197,6 @@ def _name_options(sentence: str) -> str:
     for theirs, option in ours.items():
         sentence = sentence.replace(theirs, option)
     return sentence
-
-
-def _read_blocks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
-        while block := opened.read(_BLOCK_BYTES):
-            yield block
 
 
 def _work_off(ctx: SubscriberContext, import_id: str, interrupted: Callable[[], bool]) -> Row[Any]:

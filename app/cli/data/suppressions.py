@@ -1,8 +1,8 @@
 """`flask suppressions`: numbers that are not written to, entered, lifted, in and out of files."""
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -124,10 +124,16 @@ def import_them(file: Path, hashes: bool, **options: Any) -> None:
     if hashes:
         _import_hashes(file)
         return
-    with file.open("rb") as opened, _make_bar(file) as bar:
+    blocks = -(-file.stat().st_size // _BLOCK_BYTES)
+    with (
+        file.open("rb") as opened,
+        click.progressbar(
+            iter(partial(opened.read, _BLOCK_BYTES), b""), length=blocks, label=file.name
+        ) as bar,
+    ):
         taken = import_suppressions(
             verified_context().subscriber_context,
-            _read_blocks(opened, bar),
+            bar,
             is_json=file.suffix in (".jsonl", ".ndjson"),
             actor=name_operator(),
             source=file.name[:200],
@@ -151,13 +157,3 @@ def _import_hashes(file: Path) -> None:
         f"{count_of(taken.hashes, 'hash')}, {taken.newly_suppressed} of them written to until now; "
         f"{erased} {people} erased again, {restored} found by number."
     )
-
-
-def _make_bar(file: Path) -> "click._termui_impl.ProgressBar[int]":
-    return click.progressbar(length=file.stat().st_size, label=file.name)
-
-
-def _read_blocks(opened: BinaryIO, bar: "click._termui_impl.ProgressBar[int]") -> Iterator[bytes]:
-    while block := opened.read(_BLOCK_BYTES):
-        yield block
-        bar.update(len(block))

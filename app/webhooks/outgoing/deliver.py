@@ -1,7 +1,5 @@
 """Delivery of events: post the due deliveries of a leased endpoint; delete old events.
 
-    outbox ── fan_out ──> deliveries ── lease ──> deliver ──> retry
-
 Any number of processes may run each step; the database decides which one gets an endpoint.
 """
 
@@ -20,7 +18,7 @@ from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.http_client import PostResult, WebhookHttpClient
 from app.webhooks.outgoing.lease import EndpointLease, Pool, lease_endpoint
 from app.webhooks.outgoing.models import Delivery
-from app.webhooks.outgoing.retry import DeliveryAttempt, abandon_stale, record_attempts
+from app.webhooks.outgoing.retry import DeliveryAttempt, record_attempts
 from app.webhooks.outgoing.signing import sign
 
 # No delivery is begun in a lease that has lasted longer: another worker continues.
@@ -91,12 +89,6 @@ def write_event(event: Row[Any]) -> bytes:
         "data": event.facts,
     }
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def run_maintenance(ctx: Context) -> None:
-    """Abandon stale deliveries; called once a minute."""
-    ctx.require_own_database()
-    abandon_stale(ctx)
 
 
 def count_old_events(ctx: Context) -> int:
