@@ -68,9 +68,6 @@ class Clarion:
 
 # Chromium says so where a person has begun to type before the page was drawn: their focus stays.
 _QUICK_HANDS = "Autofocus processing was blocked because a document already has a focused element."
-# htmx says so where a page is left or closed while it asks for something.  A request that fails
-# otherwise is told by another message, too: htmx:sendError, htmx:timeout or htmx:responseError.
-_LEFT_MEANWHILE = ("htmx:afterRequest,", "htmx:sendAbort,")
 
 
 def note_complaints(page: Page) -> list[str]:
@@ -78,7 +75,7 @@ def note_complaints(page: Page) -> list[str]:
     complaints: list[str] = []
 
     def note(text: str) -> None:
-        if text != _QUICK_HANDS and not text.startswith(_LEFT_MEANWHILE):
+        if text != _QUICK_HANDS:
             complaints.append(text)
 
     page.on("console", lambda message: note(message.text))

@@ -23,7 +23,7 @@ _WHOLE_FROM = 10
 _WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
 # More replacements are not named on a button.
 _FEW = 3
-# More countries are one line with their sum, and below it a list.
+# More countries, unless it is only one, are one line with their sum, and below it a list.
 _MAX_COUNTRIES = 10
 _MAX_WAITS = 5
 _R = ExclusionReason
@@ -85,10 +85,11 @@ def describe_quote(
         }
         for country, figures in countries
     ]
+    shown = len(rows) if len(rows) == _MAX_COUNTRIES + 1 else _MAX_COUNTRIES
     return QuoteFacts(
-        countries=rows[:_MAX_COUNTRIES],
-        more=rows[_MAX_COUNTRIES:],
-        together=_add_countries([figures for _, figures in countries[_MAX_COUNTRIES:]], currency),
+        countries=rows[:shown],
+        more=rows[shown:],
+        together=_add_countries([figures for _, figures in countries[shown:]], currency),
         left_out=left_out,
         left_out_total=total,
         asked_for=total + quote["recipients"],
@@ -197,8 +198,7 @@ def list_sums(counted: TextCount | DraftCount, *, has_text: bool) -> list[tuple[
     is_sample = counted.counted < counted.people
     rows = [("People", f"{number:,} of the first {counted.counted:,}" if is_sample else said)]
     if has_text:
-        parts = sum(parts * people_of for parts, people_of in counted.histogram.items())
-        rows.append(("Parts", f"{parts:,}"))
+        rows.append(("Parts", f"{_add_parts(counted):,}"))
     if has_text and not is_sample:
         rows.append(("Cost", _say_cost(counted) if counted.cost.currency else "not known"))
     return rows
@@ -266,18 +266,22 @@ def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str]
     other = cheaper.count
     if other is None:
         return {"bold": f"{subject} it UCS-2.", "button": ""}
-    parts = f"{say_parts(counted.parts)} instead of {other.parts}"
     extra = counted.cost.micros - other.cost.micros
-    if other.parts >= counted.parts and extra <= 0:
+    is_always, extra_parts = other.parts < counted.parts, _add_parts(counted) - _add_parts(other)
+    if not is_always and extra_parts <= 0:
         return None
     is_known = bool(counted.cost.currency) and counted.counted == counted.people and extra > 0
+    # Where only long names or values push a text into another part, no one number has changed.
+    parts = f"{say_parts(counted.parts)} instead of {other.parts}" if is_always else ""
     bold = f"{subject} this text {parts}."
+    if not parts:
+        bold = f"{subject} it UCS-2: {say_parts(extra_parts)} more."
     others = list(dict.fromkeys(character.look_alike for character in cheaper.characters))
     named = " and ".join(map(str, others)) if all(others) and len(others) <= _FEW else ""
     button = f"Use {f'{named} instead' if named else 'other characters'}: {say_parts(other.parts)}"
     if is_known:
         amount = say_about(read_micros(extra), counted.cost.currency or "")
-        bold = f"{subject} this text cost {amount} more: {parts}."
+        bold = f"{subject} this text cost {amount} more{f': {parts}' if parts else ''}."
         button += f", {_say_cost(other)}"
     return {"bold": bold, "button": button}
 
@@ -350,6 +354,10 @@ def say_money(amount: Decimal, currency: str) -> str:
 def read_micros(micros: int) -> Decimal:
     """Return an amount that is given in millionths."""
     return Decimal(micros) / 1_000_000
+
+
+def _add_parts(counted: TextCount | DraftCount) -> int:
+    return sum(parts * people_of for parts, people_of in counted.histogram.items())
 
 
 def _say_number(number: int) -> str:

@@ -41,6 +41,12 @@ for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, sayLate);
 }
 
+// htmx writes an error to the console for a request that was given up: more was typed, or the page
+// was left.  It asks its logger before.
+htmx.logger = (_element, name, detail) => {
+  if (name === "htmx:afterRequest" || name === "htmx:sendAbort") delete detail.error;
+};
+
 // What is unfolded in a region is unfolded in the one that replaces it.
 let unfolded = [];
 

@@ -63,6 +63,20 @@ def test_long_names_say_what_fewer_characters_would_save(author, caller):
     assert "Long names" not in shorter
 
 
+def test_characters_that_cost_only_with_long_names_say_what_they_add(author, caller):
+    subscribe(caller)
+    draft, text = begin(author), "Hi ${first_name}, it’s" + "a" * 50  # 61 with Ann, 69, then 72
+
+    unpriced = read_text(count(author, draft, text + "aaa"))
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
+    priced = read_text(count(author, draft, text + "aaa"))
+
+    assert "One character makes it UCS-2: 1 part more." in unpriced
+    assert "One character makes this text cost about €0.05 more. " in priced
+    assert "instead of 1." not in unpriced + priced
+    assert "One character" not in read_text(count(author, draft, text))
+
+
 def test_costly_characters_are_named_with_their_cost_and_replaced_by_one_press(author, caller):
     subscribe(caller)
     caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})

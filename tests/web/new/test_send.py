@@ -436,3 +436,5 @@ def test_beyond_ten_countries_a_quote_has_one_line_with_their_sum_and_a_list(sen
     table, _, rest = text.partition("The other 2 countries")
     assert "and 2 more countries 2 2 €0.10 Together 12 12 €0.60" in table
     assert (table.count(" 1 1 €0.05"), rest.count(" 1 1 €0.05")) == (10, 2)
+    eleven = read_text(sender.get(f"{fill_in(sender, *numbers[:11])}/confirm"))
+    assert (eleven.count(" 1 1 €0.05"), "more countr" in eleven) == (11, False)
