@@ -21,7 +21,6 @@ from app.sms.models.draft import StoredDraft
 
 _MAX_TITLE = 48
 _UNTITLED = "Without a text"
-# Days after its last change until a draft is deleted: it contains numbers and names.
 _DRAFTS, _BROADCASTS = table_of(StoredDraft), table_of(Broadcast)
 _ID = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{ID_CHARACTERS}}}")
 _APPROVAL = ("asked_at", "asked_by", "approved_at", "approved_by")

@@ -6,7 +6,7 @@ checks of /ready fail.  A fault is marked by the process that sees it first.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -29,7 +29,11 @@ _MISSED = 4
 
 @dataclass(frozen=True, slots=True)
 class BackgroundMarks:
-    """Times of the last sweep, backup and purge, the violations of the last check, and faults."""
+    """Times of the last sweep, backup and purge; what the last check found; and faults.
+
+    `violations` are sentences on counts that do not add up; `faults_since` is by the name of a
+    check that fails when a process saw that first.
+    """
 
     swept_at: datetime | None
     backed_up_at: datetime | None
@@ -39,22 +43,17 @@ class BackgroundMarks:
 
 
 @dataclass(frozen=True, slots=True)
-class BackgroundHealth:
+class BackgroundHealth(BackgroundMarks):
     """Health as /ready shows it; `attention` is the number of batches that need attention.
 
-    `swept_at` is when the background worked last; `stopped_since` is when the circuit opened, or
-    the restore began; `violations` are sentences on counts that do not add up; `faults_since` is
-    by the name of a check that fails when a process saw that first.
+    `stopped_since` is when the circuit opened, or the restore began.
     """
 
     background_alive: bool
-    swept_at: datetime | None
-    violations: list[str]
     circuit_open: bool
     restoring: bool
     stopped_since: datetime | None
     attention: int
-    faults_since: Mapping[str, datetime]
 
 
 def record_heartbeat(ctx: Context) -> None:
@@ -97,14 +96,12 @@ def read_health(ctx: Context) -> BackgroundHealth:
         attention = select(func.count()).where(Batch.state == BatchState.NEEDS_ATTENTION)
         waiting = tx.execute(attention).scalar_one()
     return BackgroundHealth(
+        **asdict(marks),
         background_alive=_is_recent(ctx, marks.swept_at, now),
-        swept_at=marks.swept_at,
-        violations=marks.violations,
         circuit_open=gates.circuit is not None,
         restoring=gates.restoring,
         stopped_since=gates.stopped_since,
         attention=waiting,
-        faults_since=marks.faults_since,
     )
 
 
