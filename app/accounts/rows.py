@@ -25,4 +25,4 @@ def change_user(tx: Connection, user_id: int, **values: Any) -> None:
 
 def audit_own(tx: Connection, user: Row[Any], action: str, now: datetime) -> None:
     """Note what a user has changed in their own account."""
-    write_audit(tx, now=now, actor=f"{PEOPLE_CLIENT}:{user.name}", action=action, subject=user.name)
+    write_audit(tx, now, f"{PEOPLE_CLIENT}:{user.name}", action, user.name)

@@ -69,7 +69,7 @@ def create_user(db: Database, clock: Clock, name: str, role: Role, *, actor: str
                 f"There is a user named {name} already: choose another name, or make a new link "
                 "with `flask users invite`"
             )
-        _audit(tx, now, actor, "create user", name, {"role": role.value})
+        write_audit(tx, now, actor, "create user", name, role=role.value)
     return token
 
 
@@ -87,7 +87,7 @@ def invite_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
                 "`flask users reset`, which ends their sessions"
             )
         change_user(tx, user.id, **_invite(token, now))
-        _audit(tx, now, actor, "invite user", user.name)
+        write_audit(tx, now, actor, "invite user", user.name)
     return token
 
 
@@ -119,7 +119,7 @@ def change_role(db: Database, clock: Clock, name: str, role: Role, *, actor: str
         change_user(tx, user.id, role=role)
         end_sessions_of(tx, user.id)
         facts = {"before": user.role.value, "role": role.value}
-        _audit(tx, now, actor, "change role", user.name, facts)
+        write_audit(tx, now, actor, "change role", user.name, **facts)
     return True
 
 
@@ -134,7 +134,7 @@ def reset_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
         change_user(tx, user.id, password_hash=None, **_invite(token, now))
         remove_factor(tx, user.id)
         end_sessions_of(tx, user.id)
-        _audit(tx, now, actor, "reset user", user.name)
+        write_audit(tx, now, actor, "reset user", user.name)
     return token
 
 
@@ -148,7 +148,7 @@ def remove_user(db: Database, clock: Clock, name: str, *, actor: str) -> None:
         remove_factor(tx, user.id)
         end_sessions_of(tx, user.id)
         tx.execute(delete(_USERS).where(_USERS.c.id == user.id))
-        _audit(tx, clock.now(), actor, "remove user", user.name, {"role": user.role.value})
+        write_audit(tx, clock.now(), actor, "remove user", user.name, role=user.role.value)
 
 
 def make_link(page_url: str, token: str) -> str:
@@ -222,7 +222,7 @@ def set_phone(db: Database, clock: Clock, user_id: int, phone: str, *, actor: st
                 f"You have changed your own number {_MAX_PHONES} times within a day: "
                 "use the last one, or wait until tomorrow."
             )
-        write_audit(tx, now=now, actor=actor, action=_SET_PHONE, subject=subject)
+        write_audit(tx, now, actor, _SET_PHONE, subject)
 
 
 def forget_phone(tx: Connection, phone: str) -> None:
@@ -286,14 +286,3 @@ def _make_row(user: Row[Any]) -> UserRow:
         has_factor=user.factor_step is not None,
         invited_until=user.invited_until,
     )
-
-
-def _audit(
-    tx: Connection,
-    now: datetime,
-    actor: str,
-    action: str,
-    name: str,
-    facts: dict[str, Any] | None = None,
-) -> None:
-    write_audit(tx, now=now, actor=actor, action=action, subject=name, facts=facts)

@@ -132,7 +132,7 @@ def audit_export(subject: str) -> None:
     """Note in the audit log that the operator exports something, before it is read."""
     ctx = verified_context()
     with ctx.db.write() as tx:
-        write_audit(tx, now=ctx.now(), actor=name_operator(), action="export", subject=subject)
+        write_audit(tx, ctx.now(), name_operator(), "export", subject)
 
 
 def name_program() -> str:

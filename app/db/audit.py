@@ -29,14 +29,8 @@ class AuditEntry(Base):
 
 
 def write_audit(
-    tx: Connection,
-    *,
-    now: datetime,
-    actor: str,
-    action: str,
-    subject: str,
-    facts: dict[str, Any] | None = None,
+    tx: Connection, now: datetime, actor: str, action: str, subject: str, /, **facts: Any
 ) -> None:
-    """Add an entry to the audit log."""
-    entry = {"at": now, "actor": actor, "action": action, "subject": subject, "facts": facts}
-    tx.execute(insert(table_of(AuditEntry)), entry)
+    """Add an entry to the audit log: who did what to what."""
+    entry = {"at": now, "actor": actor, "action": action, "subject": subject}
+    tx.execute(insert(table_of(AuditEntry)), entry | {"facts": facts or None})

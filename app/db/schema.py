@@ -36,7 +36,7 @@ def adopt_database(db: Database, *, instance_id: str, now: datetime, actor: str)
     """Make the database belong to this instance."""
     with db.write() as tx:
         facts = {"from": read_metadata(tx, INSTANCE), "to": instance_id}
-        write_audit(tx, now=now, actor=actor, action="adopt", subject="database", facts=facts)
+        write_audit(tx, now, actor, "adopt", "database", **facts)
         set_metadata(tx, INSTANCE, instance_id)
 
 

@@ -45,7 +45,7 @@ def audit_export(subject: str) -> None:
     ctx = current_app.extensions["clarion"]
     actor = g.get("actor") or g.client.name
     with ctx.db.write() as tx:
-        write_audit(tx, now=ctx.now(), actor=actor, action="export", subject=subject)
+        write_audit(tx, ctx.now(), actor, "export", subject)
 
 
 # Each file takes a thread until its client has all of it, so that some stay free for others.

@@ -66,11 +66,11 @@ def _decide(db: Database, clock: Clock, *, actor: str, revoke: bool) -> int:
         delete_metadata(tx, _RESTORED_AT)
         write_audit(
             tx,
-            now=now,
-            actor=actor,
-            action="revoke restored keys" if revoke else "keep restored keys",
-            subject="database",
-            facts={"keys": [key.id for key in restored.keys]},
+            now,
+            actor,
+            "revoke restored keys" if revoke else "keep restored keys",
+            "database",
+            keys=[key.id for key in restored.keys],
         )
     return len(restored.keys)
 

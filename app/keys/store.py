@@ -117,8 +117,7 @@ def revoke_key(db: Database, clock: Clock, key_id: int, *, actor: str) -> Row[An
         if row.revoked_at is not None:
             raise Conflict(f"Key {key_id} was revoked at {row.revoked_at:%Y-%m-%d %H:%M} UTC")
         tx.execute(update(_KEYS).where(_KEYS.c.id == key_id).values(revoked_at=now))
-        facts = {"client": row.client}
-        write_audit(tx, now=now, actor=actor, action="revoke key", subject=str(key_id), facts=facts)
+        write_audit(tx, now, actor, "revoke key", str(key_id), client=row.client)
     return row
 
 
@@ -182,8 +181,8 @@ def _insert(
         "origin_id": (old.origin_id or old.id) if old else None,
     }
     row = tx.execute(insert(_KEYS).values(values).returning(*_SHOWN)).one()
-    facts = {"client": client, "scopes": values["scopes"], **({"replaces": old.id} if old else {})}
-    write_audit(tx, now=now, actor=actor, action="create key", subject=str(row.id), facts=facts)
+    facts = {"scopes": values["scopes"], **({"replaces": old.id} if old else {})}
+    write_audit(tx, now, actor, "create key", str(row.id), client=client, **facts)
     return row, key
 
 

@@ -80,7 +80,7 @@ def purge_all(ctx: Context, *, actor: str) -> Iterator[tuple[str, int]]:
     Many transactions delete it, so that the entry of the audit log is written before them.
     """
     with ctx.db.write() as tx:
-        write_audit(tx, now=ctx.now(), actor=actor, action="purge", subject="all")
+        write_audit(tx, ctx.now(), actor, "purge", "all")
     for retained in RETAINED:
         yield retained.name, retained.purge(ctx, never)
 

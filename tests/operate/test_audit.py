@@ -40,9 +40,7 @@ def clock():
 def _write(db, clock, *subjects, **facts):
     for subject in subjects:
         with db.write() as tx:
-            write_audit(
-                tx, now=clock.now(), actor="ops", action="pause", subject=subject, facts=facts
-            )
+            write_audit(tx, clock.now(), "ops", "pause", subject, **facts)
 
 
 def _seal(db, clock, *subjects):

@@ -141,8 +141,7 @@ def test_a_decision_and_an_approval_are_part_of_what_happened(service, sender, c
         draft |= {f"{kind}_by": "Jo" for kind in ("created", "changed")}
         sent = select(Broadcast.id).scalar_subquery()
         tx.execute(insert(StoredDraft).values(**draft, broadcast_id=sent))
-        approval = {"action": "approve draft", "subject": "01DRAFT", "actor": "people:Jo"}
-        write_audit(tx, now=ctx.now(), **approval)
+        write_audit(tx, ctx.now(), "people:Jo", "approve draft", "01DRAFT")
     resolve_batch(ctx, reference, Decision.GIVE_UP, actor="cli:root", note="asked Sinch")
 
     text = show(sender, broadcast)

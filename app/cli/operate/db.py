@@ -32,12 +32,7 @@ def upgrade() -> None:
         instance_id=ctx.instance_id,
         before_change=lambda: _back_up_before_migration(ctx),
         on_change=lambda tx, revisions: write_audit(
-            tx,
-            now=ctx.now(),
-            actor=name_operator(),
-            action="migrate",
-            subject="database",
-            facts=revisions,
+            tx, ctx.now(), name_operator(), "migrate", "database", **revisions
         ),
     )
     respelled = respell_suppressions(ctx.subscriber_context)

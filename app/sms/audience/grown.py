@@ -42,7 +42,7 @@ def pause_if_grown(tx: Connection, ctx: Context, broadcast: Row[Any]) -> None:
     ours = update(_BROADCASTS).where(_BROADCASTS.c.id == broadcast.id)
     tx.execute(ours.values(status=BroadcastStatus.PAUSED, options=options))
     facts, subject = {"people": people, "most": most}, broadcast.public_id
-    write_audit(tx, now=ctx.now(), actor=OWN_CLIENT, action="pause", subject=subject, facts=facts)
+    write_audit(tx, ctx.now(), OWN_CLIENT, "pause", subject, **facts)
     logger.bind(broadcast_id=subject, **facts).warning(
         "more people are in an audience than were approved: a second person has to resume it"
     )

@@ -182,15 +182,8 @@ def _change_status(
     note: str = "",
 ) -> None:
     tx.execute(update(Broadcast).where(Broadcast.id == broadcast.id).values(status=status))
-    write_audit(
-        tx,
-        now=ctx.now(),
-        actor=actor,
-        action=action,
-        subject=broadcast.public_id,
-        facts={"from": broadcast.status.value, "to": status.value}
-        | ({"note": note} if note else {}),
-    )
+    facts = {"from": broadcast.status.value, "to": status.value} | ({"note": note} if note else {})
+    write_audit(tx, ctx.now(), actor, action, broadcast.public_id, **facts)
 
 
 def _conflict(broadcast: Row[Any], action: str) -> Conflict:

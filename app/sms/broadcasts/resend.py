@@ -281,10 +281,11 @@ def _store(
             keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
         write_audit(
             tx,
-            now=ctx.now(),
-            actor=f"{client}:{request.created_by}" if request.created_by else client,
-            action="resend_undelivered",
-            subject=original.public_id,
-            facts={"broadcast_id": public_id, "recipients": len(request.recipients)},
+            ctx.now(),
+            f"{client}:{request.created_by}" if request.created_by else client,
+            "resend_undelivered",
+            original.public_id,
+            broadcast_id=public_id,
+            recipients=len(request.recipients),
         )
     return answer

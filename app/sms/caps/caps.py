@@ -208,4 +208,4 @@ def _audit(
 ) -> None:
     subject = "all clients" if cap.client == ALL else cap.client.replace(KEY, "key ")
     facts = {"period": cap.period.value, "unit": cap.unit.value, **facts}
-    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=subject, facts=facts)
+    write_audit(tx, ctx.now(), actor, action, subject, **facts)

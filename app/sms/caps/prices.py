@@ -97,7 +97,6 @@ def replace_prices(
         {"country": country, "currency": currency, "micros": price}
         for country, price in micros.items()
     ]
-    facts = {"currency": currency, "countries": len(rows)}
     with ctx.db.write() as tx:
         # Else two requests that replace the table at once would both insert.
         lock_table(tx, _PRICES)
@@ -106,7 +105,8 @@ def replace_prices(
             tx.execute(insert(_PRICES), rows)
         elif tx.execute(select(_CAPS.c.amount).where(_CAPS.c.unit == CapUnit.COST)).first():
             raise reject_field("prices", "A cap on costs needs prices: remove the cap first")
-        write_audit(tx, now=ctx.now(), actor=actor, action="replace", subject="prices", facts=facts)
+        facts = {"currency": currency, "countries": len(rows)}
+        write_audit(tx, ctx.now(), actor, "replace", "prices", **facts)
         return read_prices(tx)
 
 

@@ -185,6 +185,6 @@ def _write_audit(
     tx: Connection, ctx: Context, stored: Row[Any], version: int, *, actor: str, action: str
 ) -> None:
     facts = {"version": version, "client": stored.client}
-    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=stored.name, facts=facts)
+    write_audit(tx, ctx.now(), actor, action, stored.name, **facts)
     bound = logger.bind(template=stored.name, actor=actor, action=action, **facts)
     bound.info("a template was changed")

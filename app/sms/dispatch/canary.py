@@ -119,8 +119,7 @@ def _judge(tx: Connection, ctx: Context, broadcast_id: int) -> bool:
     values: dict[str, Any] = {"options": {**broadcast.options, "canary": {**canary, **outcome}}}
     if is_bad:
         values["status"] = BroadcastStatus.PAUSED
-        subject = broadcast.public_id
-        write_audit(tx, now=now, actor=OWN_CLIENT, action="pause", subject=subject, facts=outcome)
+        write_audit(tx, now, OWN_CLIENT, "pause", broadcast.public_id, **outcome)
     ours = update(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)
     tx.execute(ours.values(values))
     tx.execute(update(_BATCHES).where(_BATCHES.c.id.in_(waiting)).values(not_before=None))

@@ -79,7 +79,7 @@ def close_circuit_by_hand(ctx: Context, *, actor: str) -> bool:
         if not is_open and tx.execute(held).first() is None:
             return False
         requeue_held(tx, alone=True)
-        write_audit(tx, now=now, actor=actor, action="close", subject="circuit")
+        write_audit(tx, now, actor, "close", "circuit")
         return True
 
 

@@ -114,7 +114,7 @@ def approve_draft(
     now, public_id = ctx.now(), draft.public_id
     with ctx.db.write() as tx:
         change_version(tx, public_id, version, approved_at=now, approved_by=user, **approved)
-        write_audit(tx, now=now, actor=actor, action="approve draft", subject=public_id)
+        write_audit(tx, now, actor, "approve draft", public_id)
 
 
 def _read_figures(ctx: Context, quote: str) -> dict[str, Any]:

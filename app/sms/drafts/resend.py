@@ -91,10 +91,7 @@ def approve_resend(ctx: Context, public_id: str, people: int, *, user: str, acto
             raise ApprovalRefused("A second person approves: you have asked for it yourself.")
         ours = _APPROVALS.update().where(_APPROVALS.c.broadcast_id == broadcast_id)
         tx.execute(ours.values(approved_at=now, approved_by=user))
-        facts = {"recipients": people}
-        write_audit(
-            tx, now=now, actor=actor, action="approve resend", subject=public_id, facts=facts
-        )
+        write_audit(tx, now, actor, "approve resend", public_id, recipients=people)
 
 
 def resend_as_user(

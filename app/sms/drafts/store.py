@@ -104,7 +104,7 @@ def delete_draft(ctx: Context, public_id: str, *, actor: str) -> None:
             raise NotFound("There is no such draft.")
         _reject_sent(row)
         tx.execute(delete(_DRAFTS).where(_DRAFTS.c.id == row.id))
-        write_audit(tx, now=ctx.now(), actor=actor, action="delete draft", subject=public_id)
+        write_audit(tx, ctx.now(), actor, "delete draft", public_id)
 
 
 def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -> None:

@@ -59,15 +59,13 @@ def mark_restored(
         mark_keys_restored(tx, now, revoke=revoke_keys)
         write_audit(
             tx,
-            now=now,
-            actor=actor,
-            action=RESTORED,
-            subject=RESTORED_SUBJECT,
-            facts={
-                "inbounds": inbounds,
-                "last_broadcast_id": last_broadcast_id,
-                **({"keys": "revoked"} if revoke_keys else {}),
-            },
+            now,
+            actor,
+            RESTORED,
+            RESTORED_SUBJECT,
+            inbounds=inbounds,
+            last_broadcast_id=last_broadcast_id,
+            **{"keys": "revoked"} if revoke_keys else {},
         )
     for broadcast_id in find_unplanned(ctx):
         while plan_broadcast(ctx, broadcast_id):

@@ -67,7 +67,7 @@ def erase_number(ctx: Context, phone: str, *, actor: str) -> Erased:
         row = {"requested_at": now, "remaining": list(PLACES)}
         if not insert_new(tx, Erasure, phone=phone, actor=actor, **row):
             tx.execute(update(Erasure).where(Erasure.phone == phone).values(row))
-        write_audit(tx, now=now, actor=actor, action="erase", subject=suppression_id)
+        write_audit(tx, now, actor, "erase", suppression_id)
     logger.bind(suppression=suppression_id, client=actor).info("a person is erased")
     return Erased(suppression_id, _continue_erasure(ctx, phone))
 

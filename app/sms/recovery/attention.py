@@ -149,11 +149,13 @@ def resolve_batch(
         tx.execute(update(Batch).where(Batch.id == batch.id).values(values))
         write_audit(
             tx,
-            now=ctx.now(),
-            actor=actor,
-            action=decision.value,
-            subject=reference,
-            facts={"note": note, "recipients": batch.size, "attempt": batch.attempt},
+            ctx.now(),
+            actor,
+            decision.value,
+            reference,
+            note=note,
+            recipients=batch.size,
+            attempt=batch.attempt,
         )
         finalize_in(tx, ctx, batch.broadcast_id)
     bound = logger.bind(client_reference=reference, decision=decision.value, actor=actor)

@@ -45,7 +45,7 @@ def save_audience(ctx: SubscriberContext, name: str, audience: Audience, *, acto
             if tx.execute(select(func.count()).select_from(_SAVED)).scalar_one() >= MAX_SAVED:
                 raise BadInput(f"There may be {MAX_SAVED:,} saved audiences: delete some.")
             tx.execute(insert(_SAVED), {**row, "created_by": actor})
-            _audit(tx, ctx, name, actor=actor, action="save audience")
+            _audit(tx, ctx, name, actor, "save audience")
             return _find(tx, name)
     except IntegrityError as e:
         raise _name_exists(name) from e
@@ -67,8 +67,8 @@ def change_saved(
             row = _find(tx, old_name, lock=True)
             if values:
                 tx.execute(update(_SAVED).where(_SAVED.c.id == row.id).values(values))
-                facts = {"name": name} if name else None
-                _audit(tx, ctx, old_name, actor=actor, action="change audience", facts=facts)
+                facts = {"name": name} if name else {}
+                _audit(tx, ctx, old_name, actor, "change audience", **facts)
             return _find(tx, name or old_name)
     except IntegrityError as e:
         raise _name_exists(name or old_name) from e
@@ -79,7 +79,7 @@ def delete_saved(ctx: SubscriberContext, name: str, *, actor: str) -> None:
     with ctx.db.write() as tx:
         row = _find(tx, name, lock=True)
         tx.execute(delete(_SAVED).where(_SAVED.c.id == row.id))
-        _audit(tx, ctx, name, actor=actor, action="delete audience")
+        _audit(tx, ctx, name, actor, "delete audience")
 
 
 def _find(tx: Connection, name: str, *, lock: bool = False) -> Row[Any]:
@@ -95,13 +95,7 @@ def _name_exists(name: str) -> Conflict:
 
 
 def _audit(
-    tx: Connection,
-    ctx: SubscriberContext,
-    name: str,
-    *,
-    actor: str,
-    action: str,
-    facts: dict[str, Any] | None = None,
+    tx: Connection, ctx: SubscriberContext, audience: str, actor: str, action: str, /, **facts: str
 ) -> None:
-    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=name, facts=facts)
-    logger.bind(audience=name, client=actor, action=action).info("saved audience changed")
+    write_audit(tx, ctx.now(), actor, action, audience, **facts)
+    logger.bind(audience=audience, client=actor, action=action).info("saved audience changed")

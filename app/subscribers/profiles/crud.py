@@ -92,7 +92,7 @@ def delete_subscriber(ctx: SubscriberContext, public_id: str, *, actor: str) -> 
         row = find_subscriber(tx, public_id, lock=True)
         tx.execute(delete(_ASSIGNMENTS).where(_ASSIGNMENTS.c.subscriber_id == row.id))
         tx.execute(delete(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id == row.id))
-        write_audit(tx, now=ctx.now(), actor=actor, action="delete subscriber", subject=public_id)
+        write_audit(tx, ctx.now(), actor, "delete subscriber", public_id)
     logger.bind(subscriber=public_id, client=actor).info("subscriber deleted")
 
 

@@ -89,8 +89,7 @@ def import_hashes(ctx: SubscriberContext, lines: Iterable[str], *, actor: str) -
         hashes += len(part)
     with ctx.db.write() as tx:
         facts = {"hashes": hashes, "newly_suppressed": newly_suppressed}
-        now = ctx.now()
-        write_audit(tx, now=now, actor=actor, action="import hashes", subject="all", facts=facts)
+        write_audit(tx, ctx.now(), actor, "import hashes", "all", **facts)
     return HashesImported(hashes, newly_suppressed)
 
 

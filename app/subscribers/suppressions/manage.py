@@ -180,9 +180,7 @@ def confirm_suppression(
             change_row(tx, row, {"needs_review": False})
             request = SuppressionRequest(cause=row.cause, actor=actor, at=ctx.now(), note=note)
             record_objections(tx, [_require_number(row)], request, channel=channel)
-            write_audit(
-                tx, now=ctx.now(), actor=actor, action="confirm suppression", subject=public_id
-            )
+            write_audit(tx, ctx.now(), actor, "confirm suppression", public_id)
         return _find(tx, public_id)
 
 
@@ -195,7 +193,7 @@ def _release_number(
     entry = ConsentEntry(ConsentKind.RELEASED, phone, now, channel, actor, SOURCE, note)
     append_consent_entries(tx, [entry])
     (released,) = read_suppressions(tx, ctx, [phone]).values()
-    write_audit(tx, now=now, actor=actor, action="release suppression", subject=released.public_id)
+    write_audit(tx, now, actor, "release suppression", released.public_id)
     return True
 
 

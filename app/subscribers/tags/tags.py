@@ -74,7 +74,7 @@ def create_tag(
         require_room(tx, 1)
         if not insert_rows(tx, _TAGS, [row], skip_known=True):
             raise _name_exists(name)
-        _audit(tx, ctx, name, actor=actor, action="create tag")
+        _audit(tx, ctx, name, actor, "create tag")
         return _count(tx, [_find(tx, name)])[0]
 
 
@@ -97,7 +97,7 @@ def change_tag(
             row = _find(tx, old_name, lock=True)
             if values:
                 tx.execute(update(_TAGS).where(_TAGS.c.id == row.id).values(values))
-                _audit(tx, ctx, old_name, actor=actor, action="change tag", facts=values)
+                _audit(tx, ctx, old_name, actor, "change tag", **values)
             return _count(tx, [_find(tx, name or old_name)])[0]
     except IntegrityError as e:
         raise _name_exists(name or old_name) from e
@@ -120,8 +120,7 @@ def delete_tag(ctx: SubscriberContext, name: str, *, actor: str) -> int:
             removed += deleted
             if deleted < _DELETED_AT_ONCE:
                 tx.execute(delete(_TAGS).where(_TAGS.c.id == row.id))
-                facts = {"subscribers": removed}
-                _audit(tx, ctx, name, actor=actor, action="delete tag", facts=facts)
+                _audit(tx, ctx, name, actor, "delete tag", subscribers=removed)
                 return removed
         failpoints.reach("T1")
         ctx.db.give_way()
@@ -213,13 +212,7 @@ def _name_exists(name: str) -> Conflict:
 
 
 def _audit(
-    tx: Connection,
-    ctx: SubscriberContext,
-    name: str,
-    *,
-    actor: str,
-    action: str,
-    facts: dict[str, Any] | None = None,
+    tx: Connection, ctx: SubscriberContext, tag: str, actor: str, action: str, /, **facts: Any
 ) -> None:
-    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=name, facts=facts)
-    logger.bind(tag=name, client=actor, action=action).info("tag changed")
+    write_audit(tx, ctx.now(), actor, action, tag, **facts)
+    logger.bind(tag=tag, client=actor, action=action).info("tag changed")

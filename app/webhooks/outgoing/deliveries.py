@@ -112,14 +112,7 @@ def _audit_replay(
     tx: Connection, ctx: Context, endpoint: Row[Any], *, actor: str, **facts: Any
 ) -> None:
     """Note who has events posted again: they may have numbers and texts in them."""
-    write_audit(
-        tx,
-        now=ctx.now(),
-        actor=actor,
-        action="replay webhook",
-        subject=endpoint.public_id,
-        facts=facts,
-    )
+    write_audit(tx, ctx.now(), actor, "replay webhook", endpoint.public_id, **facts)
 
 
 def _due_now(ctx: Context) -> dict[str, Any]:

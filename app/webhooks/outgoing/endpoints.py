@@ -206,5 +206,5 @@ def _sort(event_types: Collection[str]) -> list[str]:
 
 
 def _audit(tx: Connection, ctx: Context, public_id: str, *, actor: str, action: str) -> None:
-    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=public_id)
+    write_audit(tx, ctx.now(), actor, action, public_id)
     logger.bind(webhook=public_id, actor=actor, action=action).info("webhook changed")
