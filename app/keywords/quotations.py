@@ -90,7 +90,11 @@ def _find_quotation(text: str) -> _Quotation | None:
     if found is None:
         head, colon, rest = text.partition(":")
         words = split_words(head) if colon and len(head) < _MAX_HEAD else []
-        return _Quotation(head, rest, "") if not REACTIONS.isdisjoint(words) else None
+        if REACTIONS.isdisjoint(words):
+            return None
+        inside, _, last_line = rest.rpartition("\n")
+        is_own = has_instruction(inside) and not has_instruction(last_line)
+        return _Quotation(head, inside, last_line) if is_own else _Quotation(head, rest, "")
     last = (_LAST_SINGLE if found is single else _LAST_MARK).search(text, found.end())
     ahead, rest = text[: found.start()], text[found.end() :]
     if last is None:

@@ -163,6 +163,7 @@ def test_our_whole_text_forwarded_is_not_a_stop(language):
         "“Acme: 20% off. Reply STOP to end” STOP",
         "“Acme: 20% off. Reply STOP to end”\n\nplease stop texting me",
         "STOP “Acme: 20% off. Reply STOP to end”",
+        "Replied to: Sale! Reply STOP to end\nSTOP",
         "“STOP”",
         'Please "unsubscribe" me',
         "I said “stop”",

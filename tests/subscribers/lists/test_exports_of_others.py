@@ -545,7 +545,7 @@ def test_headers_of_more_languages_are_known(lists):
     for header in (
         "Broj telefona", "Број телефона", "Моб. тел.", "شماره موبایل", "மொபைல்", "ফোন নম্বর",
         "휴대폰 번호", "联系电话", "Namba ya simu", "Farsími", "Tālrunis", "Numri i telefonit",
-        "Selfoonnommer",
+        "Selfoonnommer", "Сотовый", "移动电话", "ケータイ", "핸드폰 번호", "מספר נייד", "Puh.nro",
     ):  # fmt: skip
         answer = lists.object(f"Date,{header},Id\n2026-11-01,{ANN},46701740699\n")
         assert (answer.status_code, lists.suppressed()) == (200, [ANN]), header
