@@ -69,6 +69,8 @@ class _WatchedConnection(HTTPConnection):
     """Records the first write and keeps the deadline; not reused after MAX_IDLE_S."""
 
     _used_at = 0.0
+    # The head of a request whose body follows: b"" until it is made, None without a body.
+    _head: bytes | None = None
 
     def _new_conn(self) -> socket.socket:
         """Connect as urllib3 does, with one timeout for resolving and all addresses together."""
@@ -83,7 +85,17 @@ class _WatchedConnection(HTTPConnection):
         watchdog.watch(sock, current_exchange.deadline)  # over the TLS handshake, too
         return sock
 
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
+        self._head = b"" if isinstance(body, bytes) and body else None
+        super().request(method, url, body, *args, **kwargs)
+
     def send(self, data: Any) -> None:
+        """Send head and body in one write: two of them wake Sinch's end twice."""
+        if self._head == b"":
+            self._head = data
+            return
+        if self._head is not None:
+            data, self._head = self._head + data, None
         if self.sock is None and self.auto_open:
             self.connect()
         state = current_exchange
