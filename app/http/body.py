@@ -43,8 +43,10 @@ def read_blocks(req: Request, max_bytes: int) -> Iterator[bytes]:
         raise RequestEntityTooLarge
     # One byte more, so that a larger body without a Content-Length is detected.
     req.max_content_length = max_bytes + 1
+    expected = max_bytes + 1 if req.content_length is None else req.content_length
     received = 0
-    while block := _read_block(req):
+    # As much memory as is asked for is taken, and filled with zeros.
+    while block := _read_block(req, min(BLOCK_BYTES, expected - received)):
         received += len(block)
         if received > max_bytes:
             raise RequestEntityTooLarge
@@ -108,9 +110,9 @@ def read_body(req: Request, max_bytes: int) -> bytes:
     return b"".join(read_blocks(req, max_bytes))
 
 
-def _read_block(req: Request) -> bytes:
+def _read_block(req: Request, size: int) -> bytes:
     try:
-        return req.stream.read(BLOCK_BYTES)
+        return req.stream.read(size)
     except ClientDisconnected as e:
         raise BadInput(_TOO_SHORT) from e
     except HTTPException:
