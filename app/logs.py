@@ -63,7 +63,10 @@ def configure_logging(level: str, *, readable: bool = False) -> None:
     logger.configure(patcher=_complete)
     write = _write_readable if readable or sys.stderr.isatty() else _write_json
     throttle.forget()
-    logger.add(write, level=level, filter=_pass_on, diagnose=False, backtrace=False)
+    # `write` makes the line itself, from the record.
+    logger.add(
+        write, level=level, filter=_pass_on, format="{message}", diagnose=False, backtrace=False
+    )
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.DEBUG, force=True)
     for name, lowest in _QUIET.items():
         logging.getLogger(name).setLevel(lowest)
