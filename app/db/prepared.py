@@ -239,7 +239,7 @@ def run_sql(tx: Connection, sql: str, parameters: Sequence[Any] = (), *, many: b
     `many` there are several sequences of them.
     """
     failpoints.reach("statement")
-    driver: Any = tx.connection.driver_connection
+    driver: Any = tx.connection.dbapi_connection
     dbapi: Any = tx.dialect.loaded_dbapi
     cursor = driver if tx.dialect.name == "sqlite" else dbapi.RawCursor(driver)
     try:
