@@ -22,8 +22,15 @@ _TEXT_FORMULA = re.compile(r'="(\+[0-9]{2,15})"')
 # What databases, spreadsheets and programs write where there is no value.
 _NO_VALUES = frozenset(
     ("\\N", "NULL", "null", "(null)", "(NULL)", "<null>", "[NULL]", "None", "nan", "NaN",
-     "undefined", "#N/A", "#NULL!", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!")
+     "N/A", "n/a", "undefined", "<nil>", "[object Object]", "-", "--", "–", "—")
 )  # fmt: skip
+# An error of a spreadsheet in any language, and the name of a field that was not filled in.
+_NO_VALUE = re.compile(
+    r"#(?:[^\W\d_a-z]{3,10}[!?]|DIV/0!|N/[AD]|NV|Н/Д|I/T|SAKNAS!?)"
+    r"|\{\{[^{}]*\}\}|\$\{[^{}]*\}|\*\|[^|]*\|\*|%%[^%]*%%|%[A-Z_]+%|\[\[[^\[\]]*\]\]|<%[^%]*%>"
+    r"|(?i:[\[{]+(?:first|last|full|given|user|customer)?[ _]?name[\]}]+)"
+)
+_NO_VALUE_STARTS = frozenset("#{$*%[<")
 # Signs between cells, by the names that options have for them.
 DELIMITERS = {",": ",", ";": ";", "tab": "\t"}
 Cell = str | int | float | bool | None
@@ -57,13 +64,15 @@ def make_harmless(text: str) -> str:
 def read_given(cell: str) -> str:
     """Return the value of a cell, empty where a program wrote a word for none.
 
-    "Null" is a name of people.
+    "Null" is a name of people, "{{first_name}}" is none.
 
-    >>> read_given(" Ann "), read_given("NULL"), read_given("#N/A"), read_given("Null")
+    >>> read_given(" Ann "), read_given("NULL"), read_given("#WERT!"), read_given("Null")
     ('Ann', '', '', 'Null')
     """
     value = read_harmless(cell).strip()
-    return "" if value in _NO_VALUES else value
+    if value in _NO_VALUES or (value[:1] in _NO_VALUE_STARTS and _NO_VALUE.fullmatch(value)):
+        return ""
+    return value
 
 
 def read_harmless(cell: str) -> str:

@@ -481,7 +481,28 @@ def test_what_surrounds_a_number_is_taken_away(lists, cell):
     assert lists.read(f'name,phone\nAnn,"{cell.format(ANN)}"\n') == ([ANN], [])
 
 
-@pytest.mark.parametrize("word", ["NULL", "\\N", "None", "nan", "#N/A", "undefined", "(null)"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "NULL",
+        "\\N",
+        "None",
+        "nan",
+        "#N/A",
+        "undefined",
+        "(null)",
+        "N/A",
+        "—",
+        "#WERT!",
+        "#NV",
+        "{{first_name}}",
+        "*|FNAME|*",
+        "${name}",
+        "%%First Name%%",
+        "[First Name]",
+        "[object Object]",
+    ],
+)
 def test_no_person_is_called_what_a_program_writes_for_no_value(lists, word):
     file = f"phone,first name,last name,city\n{ANN},{word},Lee,{word}\n{BO},Bo,Null,Null\n"
 
