@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 
 from app.config import SubscriberRules
-from app.sandbox.engine.parts import measure_text
+from app.sandbox.engine.parts import count_parts
 from tests.background import work_off
 from tests.callers import Caller
 from tests.conftest import draw_lots, examples
@@ -356,7 +356,7 @@ def _list_parts(batch):
 
 def _measure(text):
 
-    return measure_text(text).parts
+    return count_parts(text)
 
 
 @pytest.mark.parametrize(
