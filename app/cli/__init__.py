@@ -11,7 +11,6 @@ demo.py     `make demo`
 Each command is imported when it runs: `flask --help` needs none of the service.
 """
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +19,7 @@ from flask import Flask
 
 from app.config import Config
 from app.failpoints import failpoints
+from app.http.security import App
 
 # Name of the command: where it is, and its help.
 _COMMANDS = {
@@ -53,17 +53,11 @@ class _ImportedWhenRun(click.Command):
         return command.make_context(*args, **options)
 
 
-class _App(Flask):
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a hook or a view as it is: Flask would look for coroutines 17 times a request."""
-        return func
-
-
 def make_command_app(config: Config) -> Flask:
     """Make the app of the commands: the settings, without routes.  Opens no connection."""
     if config.failpoint:
         failpoints.arm(*config.failpoint)
-    app = _App("app", static_folder=None)
+    app = App("app", static_folder=None)
     app.extensions["config"] = config
     for name, (_, text) in _COMMANDS.items():
         app.cli.add_command(_ImportedWhenRun(name, help=text))

@@ -1,4 +1,7 @@
-"""Security headers of responses, sessions, and trusted proxies in front of the service."""
+"""The Flask app; security headers of responses, sessions, and trusted proxies in front of it."""
+
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -13,6 +16,14 @@ _ALWAYS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _HSTS = "max-age=31536000; includeSubDomains"
+
+
+class App(Flask):
+    """Flask, without its search for coroutines: 17 times a request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a hook or a view as it is."""
+        return func
 
 
 def list_security_headers(*, production: bool) -> dict[str, str]:
