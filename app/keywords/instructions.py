@@ -24,6 +24,7 @@ from app.keywords.vocabulary import (
     EMPHASIS,
     LANGUAGES,
     NEGATIONS,
+    NONE_OF,
     ORDINARY_AFTER,
     ORDINARY_BEFORE,
     PURPOSES,
@@ -178,7 +179,7 @@ def _says_what_for(text: str, tokens: Sequence[_Token], place: int) -> bool:
         # "STOP 36111" with nothing behind it, as France writes it.
         if len(rest) == len(next_words):
             return _NOTHING_MORE.match(following) is not None
-        is_for = PURPOSES.intersection(split_words(following[:_NEXT_WORD])[:1])
+        is_for = _GOES_ON.intersection(split_words(following[:_NEXT_WORD])[:1])
         return not is_for or goes_on_about_texts(following)
     if _PURPOSE.match(behind) or (behind[:1].isspace() and says_out_next(behind)):
         return True
@@ -194,7 +195,11 @@ def _is_asked_for(ahead: Sequence[_Token], before: Sequence[_Token]) -> bool:
     # "Reply to STOP the clock" names nothing to reply.
     if not before or before[0].folded not in REPLY_VERBS or ahead[-1].folded == "to":
         return False
-    return len(before) < 2 or before[1].folded.replace("'", "") not in NEGATIONS
+    # Nor do "before you reply STOP" and "no need to reply STOP" ask for one.
+    ahead_of_verb = [token.folded.replace("'", "") for token in before[1:5]]
+    if ahead_of_verb[:1] == ["to"]:
+        return NEGATIONS.isdisjoint(ahead_of_verb) and NONE_OF.isdisjoint(ahead_of_verb)
+    return ahead_of_verb[:1] != ["you"] and NEGATIONS.isdisjoint(ahead_of_verb[:1])
 
 
 def _ends(text: str, behind: Sequence[_Token], *, strong: bool) -> bool:
@@ -205,8 +210,10 @@ def _ends(text: str, behind: Sequence[_Token], *, strong: bool) -> bool:
     if len(behind) > 1 and behind[0].text == "," and behind[1].folded in PURPOSES:
         text, behind = text.replace(",", "", 1), behind[1:]
     if not behind or not behind[0].text[0].isalpha():
-        return not behind or behind[0].text != "?"
+        return not behind or behind[0].text not in "?+"
     said = behind[0].folded
+    if said == "for" and len(behind) > 1 and behind[1].folded in _ABOUT_OFFER:
+        return False
     if not strong and said in _FOR and len(behind) > 1:
         is_for = behind[1].text.isdigit() or behind[1].folded in PURPOSES
     else:
@@ -231,6 +238,8 @@ def _read_instruction_words() -> list[frozenset[str]]:
     ]
 
 
+_GOES_ON = PURPOSES.union(split_words("and und et y e och og en i a es si ve ja и"))
+_ABOUT_OFFER = ("more", "info", "details")
 # What an instruction of one language is made of, beside its keyword.
 _INSTRUCTION_WORDS = _read_instruction_words()
 # Words beside an instruction that belong to it: "HELP for help. Msg & data rates may apply."

@@ -26,6 +26,7 @@ _ENDS = ("stop_within", "stop", "stop_alone")
 _OF_OTHERS = frozenset(("ad", "ads", "spam", "junk", "crap", "calls"))
 # What is sent by all others, and who ends it: "Unsubscribe from all your newsletters with Acme".
 _MAIL_OF_OTHERS = re.compile(r"\byour (?:\w+ )?(?:newsletters|lists|mails|emails|subscriptions)\b")
+_NOT_OUT = re.compile(r"\b(?:dont|not|never|why|before)(?: you)? (?:unsub|opt(?:ing)? ?out)")
 _BY_MEANS_OF = frozenset(split_words("with using mit avec con com med met cu dengan"))
 
 
@@ -95,7 +96,7 @@ def _says_out(clause: str, host: str) -> bool:
         for before, word in pairwise(["", *left])
         if len(word) >= _SHORTEST_NAME and word in host and before not in _BY_MEANS_OF
     }
-    if _MAIL_OF_OTHERS.search(line):
+    if _MAIL_OF_OTHERS.search(line) or _NOT_OUT.search(" ".join(words)):
         return False
     return all(_is_known(word) or word in named for word in left)
 
