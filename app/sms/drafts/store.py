@@ -14,6 +14,7 @@ from app.errors import Conflict, NotFound
 from app.ids import ID_CHARACTERS
 from app.keywords.instructions import has_instruction
 from app.pagination import Page, make_page
+from app.sms.content.placeholders import PLACEHOLDER
 from app.sms.context import Context
 from app.sms.drafts.people_file import forget_in_file
 from app.sms.models.broadcast import Broadcast
@@ -152,15 +153,18 @@ def delete_draft_of(tx: Connection, broadcast_id: int) -> None:
 
 
 def make_title(message: str) -> str:
-    """Return the beginning of a text, in one line, without its opt-out footer.
+    """Return the beginning of a text, in one line, without its opt-out footer and placeholders.
 
     >>> make_title("Pickup\\nmoved"), len(make_title("a" * 49))
     ('Pickup moved', 48)
     >>> make_title("Doors open\\nReply STOP to unsubscribe"), make_title("Reply STOP")
     ('Doors open', 'Reply STOP')
+    >>> make_title("Hi ${first_name}, doors open")
+    'Hi …, doors open'
     """
     before, _, last = message.rpartition("\n")
-    text = " ".join((before if before and has_instruction(last) else message).split()) or _UNTITLED
+    said = before if before and has_instruction(last) else message
+    text = " ".join(PLACEHOLDER.sub("…", said).split()) or _UNTITLED
     return text if len(text) <= _MAX_TITLE else text[: _MAX_TITLE - 1] + "…"
 
 
