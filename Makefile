@@ -57,7 +57,7 @@ others:
 
 # The output is printed at the end, not mixed with that of the other jobs.
 seeds: $(VENV)/dev
-	@$(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1 & pytest=$$!; \
+	@nice $(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1 & pytest=$$!; \
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 

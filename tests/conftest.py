@@ -202,7 +202,7 @@ def sandbox_server() -> Iterator[SandboxServer]:
 def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxControl]:
     """A fresh Sinch twin on a real socket."""
     _reset(sandbox_server)
-    yield SandboxControl(sandbox_server.url)
+    yield SandboxControl(sandbox_server.url, sandbox_server.app)
     _reset(sandbox_server)
 
 

@@ -3,15 +3,19 @@
 from typing import Any, cast
 
 import requests
+from flask import Flask
 
 Json = dict[str, Any]
 
 
 class SandboxControl:
-    """The control URLs of the sandbox at ``url`` as Python.  AssertionError on any refusal."""
+    """The control URLs of the sandbox at ``url`` as Python.  AssertionError on any refusal.
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    One of this process, with its ``app``, is told without its socket: it takes a fifth of the time.
+    """
+
+    def __init__(self, url: str, app: Flask | None = None) -> None:
+        self.url, self._app = url.rstrip("/"), app
 
     def text_from(self, number: str, body: str, **more: object) -> Json:
         """A person texts the plan's number."""
@@ -84,6 +88,10 @@ class SandboxControl:
         return cast(Json, answer.json())
 
     def _call(self, method: str, path: str, body: Json | None = None) -> Json:
+        if self._app:
+            told = self._app.test_client().open(f"/control/{path}", method=method, json=body)
+            assert told.status_code < 400, f"{method} {path}: {told.status} {told.text}"
+            return cast(Json, told.get_json()) if told.data else {}
         with requests.Session() as session:
             session.trust_env = False
             answer = session.request(method, f"{self.url}/control/{path}", json=body, timeout=60)

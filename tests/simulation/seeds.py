@@ -17,7 +17,8 @@ from tests.simulation.running import Simulation
 from tests.simulation.sinch import SimulatedSinch
 from tests.simulation.world import NONE, World
 
-_PART = 100
+# So small that the processes end at about the same time.
+_PART = 25
 # Of those that fail so many are shown.
 _SHOWN = 3
 _SAID_EVERY = 1_000

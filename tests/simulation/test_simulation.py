@@ -39,25 +39,6 @@ def database() -> Iterator[SimulatedDatabase]:
     db.close()
 
 
-@pytest.mark.timeout(3600)
-def test_nobody_is_sent_to_twice_and_nobody_is_lost() -> None:
-    command = [sys.executable, "-m", "tests.simulation", str(FIRST), str(examples(SEEDS))]
-
-    # Two minutes by themselves, longer beside other tests: in a session of their own they give way.
-    run = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=clean_environ({"GIVE_WAY": "1"}),
-        start_new_session=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    sys.stdout.write(run.stdout)
-    assert run.returncode == 0, run.stderr
-
-
 def test_a_seed_replays(database: SimulatedDatabase) -> None:
     for seed in (3, 7, 11):
         first, second = run_seed(seed, database), run_seed(seed, database)
@@ -162,6 +143,26 @@ def test_work_that_is_begun_again_and_again_is_a_failure(database: SimulatedData
     failures = Restless(3, database).run()
 
     assert any(sentence.startswith("no end") for sentence in failures)
+
+
+# The last one: when all others of `make test` have ended, what is left of it has every processor.
+@pytest.mark.timeout(3600)
+def test_nobody_is_sent_to_twice_and_nobody_is_lost() -> None:
+    command = [sys.executable, "-m", "tests.simulation", str(FIRST), str(examples(SEEDS))]
+
+    # Two minutes by themselves, longer beside other tests: in a session of their own they give way.
+    run = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=clean_environ({"GIVE_WAY": "1"}),
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    sys.stdout.write(run.stdout)
+    assert run.returncode == 0, run.stderr
 
 
 def store_for_a_tag(simulation: Simulation, *, start_in_s: float) -> None:
