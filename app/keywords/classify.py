@@ -36,6 +36,7 @@ from app.keywords.vocabulary import (
     find_phrases,
     is_agreement,
     is_disguised,
+    is_stop,
 )
 
 
@@ -181,7 +182,9 @@ def _names_sender(own: str, words: Sequence[str]) -> bool:
 def _is_our_instruction(own: str, words: Sequence[str]) -> bool:
     """Return True for an instruction of ours sent back: no question about one."""
     is_asked = own.rstrip("\"'”“» ").endswith(("?", "？", "؟"))
-    return len(words) <= _MAX_INSTRUCTION_WORDS and not is_asked and has_instruction(own)
+    # Its end: "STOP to leave this list".
+    said = f"reply {own}" if words[1:2] == ["to"] and is_stop(words[0]) else own
+    return len(words) <= _MAX_INSTRUCTION_WORDS and not is_asked and has_instruction(said)
 
 
 def _is_stop(clause: Sequence[str]) -> bool:

@@ -114,6 +114,8 @@ def test_the_instruction_of_our_reply_sent_back_alone_is_heard(language, reply):
     [
         "STOP to unsubscribe",
         "to unsubscribe",
+        "STOP to leave this list",
+        "stop to be removed from this list",
         "Reply STOP to unsubscribe",
         "reply stop to opt out",
         "Txt STOP to end",
