@@ -199,11 +199,16 @@ def test_many_more_than_one_batch_holds_go_out_in_one_run(run, sandbox, file):
         (["--csv", "{file}"], "line 3: 'nobody' is not a phone number"),
         (["--csv", "{file}", "--column", "mail"], "no column 'mail'"),
         (["--csv", "{binary}"], "line 1 is not in utf-16"),
+        # The values of such a row may be those of other columns.
+        (["--csv", "{unclosed}"], "line 2: A quote is opened and not closed"),
+        (["--csv", "{wide}"], "line 2: More cells than headers"),
         (["--to", ANN, "--report", "{file}"], "File exists"),
     ],
 )
 def test_wrong_input_is_named_and_nothing_is_sent(run, sandbox, file, arguments, reason):
     places = {"file": file(f"phone\n{ANN}\nnobody\n"), "binary": file(b"\xff\xfe\x00", "b.csv")}
+    places["unclosed"] = file(f'phone,name\n{ANN},"Ann\n{BOB},Bob\n', "unclosed.csv")
+    places["wide"] = file(f"phone,name\n{ANN},Smith, Ann\n{BOB},Bob\n", "wide.csv")
     given = [each.format(**places) if each.startswith("{") else each for each in arguments]
     message = [] if "--message" in given else ["--message", "Hello"]
 
@@ -385,7 +390,7 @@ def test_when_nobody_valid_is_left_nothing_is_sent(run, sandbox):
     ended = run("--to", "nobody", "--skip-invalid", "--message", "Hello")
 
     assert ended.exit_code == 2
-    assert "1 of 1 is not a phone number" in ended.output
+    assert "1 of 1 cannot be sent to" in ended.output
 
 
 def test_an_unknown_outcome_names_the_reference_to_look_for(run, sandbox, tmp_path):

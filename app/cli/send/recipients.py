@@ -82,7 +82,8 @@ def _read_phones(phones: PhoneList, options: RecipientOptions) -> SortedPhones:
         reason = f"column {header!r}: {REASONS[permission]}"
         click.echo(f"{count_of(rows, 'row')} left out, {reason}", err=True)
     errors = [
-        f"{_locate(row, '--to')}: {row.cell[:64]!r} is not a phone number: {reason}"
+        f"{_locate(row, '--to')}: "
+        f"{'' if row.error else f'{row.cell[:64]!r} is not a phone number: '}{reason}"
         for row, reason in found.wrong
     ]
     _report(errors, valid=len(found.phones) + found.duplicates, options=options)
@@ -115,8 +116,7 @@ def _report(errors: Sequence[str], *, valid: int, options: RecipientOptions) -> 
     if not valid and not errors:
         raise click.UsageError("no recipients: give --to, --csv or --tag")
     if errors and (not options.skip_invalid or not valid):
-        verb = "is not a phone number" if len(errors) == 1 else "are not phone numbers"
         hints = [] if options.country else ["--country SE for national numbers"]
         hints += [] if options.skip_invalid else ["--skip-invalid to send to the others"]
         ways = f": correct them, or give {' or '.join(hints)}" if hints else ""
-        raise click.UsageError(f"{len(errors)} of {valid + len(errors)} {verb}{ways}")
+        raise click.UsageError(f"{len(errors)} of {valid + len(errors)} cannot be sent to{ways}")

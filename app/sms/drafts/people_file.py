@@ -17,7 +17,7 @@ from app.phone.mentions import MentionFinder
 from app.phone.reader import PhoneReader
 from app.sms.content.placeholders import MAX_VALUE_CHARACTERS, PARAMETER_NAME
 from app.sms.drafts.numbers import MAX_NUMBERS
-from app.subscribers.imports.rows import TOO_MANY_CELLS, WHOLE_ROW, RejectedCell, show_rejected
+from app.subscribers.imports.rows import WHOLE_ROW, RejectedCell, show_rejected
 from app.subscribers.lists.cells import read_text
 from app.subscribers.lists.columns import (
     FIELDS,
@@ -36,7 +36,13 @@ from app.subscribers.lists.phone_list import (
     read_rows,
     sort_phones,
 )
-from app.subscribers.lists.reader import Heading, Row, UnusableFile, UnusableHeaders
+from app.subscribers.lists.reader import (
+    TOO_MANY_CELLS,
+    Heading,
+    Row,
+    UnusableFile,
+    UnusableHeaders,
+)
 
 # A draft is read whenever a text is counted: larger files are imported.
 MAX_FILE_BYTES = 5_000_000

@@ -41,13 +41,12 @@ from app.subscribers.lists.columns import (
     ColumnMapping,
 )
 from app.subscribers.lists.permissions import REASONS, Permission, find_permissions
-from app.subscribers.lists.reader import Row
+from app.subscribers.lists.reader import TOO_MANY_CELLS, Row
 from app.subscribers.profiles.entry import GivenConsent, SubscriberEntry, choose_details
 
 _MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
 NO_CONSENT = "A consent needs its wording, its source and its time."
-TOO_MANY_CELLS = "More cells than headers."
 DENIED_ELSEWHERE = "By another row with this number the person has left or does not agree."
 LANDLINE = "A landline: it gets no texts in most countries."
 

@@ -19,6 +19,7 @@ from app.subscribers.lists.columns import (
 from app.subscribers.lists.permissions import Permission, PermissionColumns, find_permissions
 from app.subscribers.lists.reader import (
     MAX_LINES_AT_ONCE,
+    TOO_MANY_CELLS,
     EmptyFile,
     FileChunk,
     Heading,
@@ -34,6 +35,7 @@ class ListedPhone(NamedTuple):
 
     `values` are the cells of the columns that were asked for, by name, without empty ones.
     `permission` is what the column with the header `said_by` says, if there is such a column.
+    `error` is why the row cannot be read as a whole: its values may be those of other columns.
     """
 
     line: int
@@ -41,6 +43,7 @@ class ListedPhone(NamedTuple):
     values: Mapping[str, str] = {}
     permission: Permission | None = None
     said_by: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def sort_phones(
                     denied[spared] = answer
             continue
         try:
-            phone = reader.read(row.cell)
+            phone = _read_phone(row, reader)
         except ValueError as e:
             found.wrong.append((row, str(e)))
             continue
@@ -156,6 +159,12 @@ def sort_phones(
     found.phones = remove_duplicates(kept)
     found.duplicates = len(kept) - len(found.phones)
     return found
+
+
+def _read_phone(row: ListedPhone, reader: PhoneReader) -> str:
+    if row.error:
+        raise ValueError(row.error)
+    return reader.read(row.cell)
 
 
 def _is_left_out(row: ListedPhone, *, marketing: bool) -> bool:
@@ -191,4 +200,6 @@ def _read_rows(rows: RowReader, columns: _Columns) -> Iterator[ListedPhone]:
         phone = cells[columns.phone].strip() if columns.phone < len(cells) else ""
         permission, index = said or (None, 0)
         said_by = columns.headers[index].strip() if said else ""
-        yield ListedPhone(row.line, phone, values, permission, said_by)
+        width = len(columns.headers) or len(cells)
+        error = row.error or (TOO_MANY_CELLS if any(map(str.strip, cells[width:])) else None)
+        yield ListedPhone(row.line, phone, values, permission, said_by, error)

@@ -80,7 +80,8 @@ _ROWS_BELOW = 10
 # What csv says of a quote that is open at the end.
 _AT_END = "unexpected end of data"
 UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
-_TOO_MANY_CELLS = f"More than {_MAX_COLUMNS} cells."
+_TOO_MANY_COLUMNS = f"More than {_MAX_COLUMNS} cells."
+TOO_MANY_CELLS = "More cells than headers."
 
 
 class UnusableFile(BadInput):
@@ -257,7 +258,7 @@ class RowReader:
         cells, lines, error = self._split_row()
         self._pass(lines)
         if len(cells) > _MAX_COLUMNS:
-            return Row(line, cells[: _MAX_COLUMNS + 1], _TOO_MANY_CELLS)
+            return Row(line, cells[: _MAX_COLUMNS + 1], _TOO_MANY_COLUMNS)
         return Row(line, cells, error)
 
     def _split_row(self) -> tuple[list[str], int, str | None]:
