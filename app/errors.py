@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.db.engine import QueryTooSlow
 from app.db.schema import WrongDatabase, log_wrong_database
+from app.logs import find_outage
 from app.text.typos import suggest
 
 _MAX_SENTENCE = 500
@@ -32,7 +33,7 @@ _LONGEST_PATH = 40
 # How alike a path must be to one that there is.
 _SAME_PATH = 0.85
 # The database is unreachable, full or locked.
-UNAVAILABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
+_UNAVAILABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
 _SENTENCES = {
     HTTPStatus.NOT_FOUND: "Route not found",
@@ -219,9 +220,14 @@ def _answer_slow_query(_: QueryTooSlow) -> Response:
     return _answer_clarion_error(Unavailable(sentence, retry_after_s=60))
 
 
+def is_unavailable(error: BaseException) -> bool:
+    """Return True if the database is unreachable, full, locked or damaged."""
+    return isinstance(error, _UNAVAILABLE) or find_outage(error) is not None
+
+
 def _answer_database_error(error: SQLAlchemyError) -> Response:
     """Answer 503 if the database is unavailable, else 500."""
-    if not isinstance(error, UNAVAILABLE):
+    if not is_unavailable(error):
         return _answer_unexpected(error)
     logger.opt(exception=error).error("the database is unavailable")
     return _answer_clarion_error(

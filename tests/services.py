@@ -13,7 +13,7 @@ from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from loguru import logger
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.util import LRUCache
 
 from app.config import Config, read_config
@@ -108,7 +108,7 @@ def share_statements(database: Database) -> None:
         try:
             with database.read() as tx:  # at its first connection a dialect learns the version
                 tx.exec_driver_sql("SELECT 1")
-        except OperationalError:
+        except DatabaseError:
             return  # another test's database can be reached
     dialect, statements = _compiled.setdefault(
         database.is_sqlite, (database.engine.dialect, LRUCache(2_000))

@@ -374,6 +374,19 @@ def test_a_database_that_was_never_there_is_told_and_neither_its_password_nor_a_
     assert ANN[1:] not in output
 
 
+def test_a_file_that_is_no_database_is_told_in_one_line(make_service, sandbox, tmp_path, capsys):
+    (tmp_path / "no.db").write_text("no database, but a text\n" * 1000)
+    service = make_service(DATABASE_URL=f"sqlite:///{tmp_path}/no.db")
+
+    answers = _call_all(service, "06eadcew01ykq3f2yhftk7dbp0")
+
+    assert [_is_away(answer) for answer in answers] == [True] * len(CALLS)
+    output = capsys.readouterr().err
+    assert output.count('"message": "the database is unavailable"') == 1
+    assert "file is not a database (SQLITE_NOTADB)" in output
+    assert "Traceback" not in output
+
+
 def test_a_process_waits_for_a_database_that_is_away(make_service, capsys):
     service = make_service(DATABASE_URL=f"postgresql://x@127.0.0.1:{unused_port()}/x")
 

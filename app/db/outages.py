@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import URL
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
 from app.logs import mark_outage
 
@@ -21,9 +21,10 @@ def note_outage(context: ExceptionContext) -> None:
     """Mark an error of the database as an outage, if it is one: `engine` calls it for each."""
     error = context.sqlalchemy_exception
     url = context.engine.url if context.engine else None
-    if url is not None and isinstance(error, OperationalError | InterfaceError):
+    # SQLite says by the parent of all its errors that a file is damaged or no database.
+    if isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError:
         reason = _find_reason(error.orig)
-        if reason:
+        if url is not None and reason:
             mark_outage(error, "the database is unavailable", f"{_name_database(url)}: {reason}")
 
 

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from app.auth import PAGE, SCOPE_MARK
 from app.db.engine import QueryTooSlow
 from app.db.schema import WrongDatabase, log_wrong_database
-from app.errors import UNAVAILABLE, ClarionError
+from app.errors import ClarionError, is_unavailable
 from app.rate_limit import TooManyRequests
 from app.web.guard import PAGE_POLICY, find_user
 
@@ -79,7 +79,7 @@ def _describe(error: Exception) -> tuple[HTTPStatus, str, str]:
         )
     if isinstance(error, WrongDatabase):
         log_wrong_database(error)
-    elif isinstance(error, UNAVAILABLE):
+    elif is_unavailable(error):
         logger.opt(exception=error).error("the database is unavailable")
     else:
         logger.opt(exception=error).error("uncaught exception")
