@@ -1,5 +1,6 @@
 """Commands of `flask`: context, operator, tables, and errors of one line."""
 
+import errno
 import getpass
 import os
 import shutil
@@ -23,6 +24,7 @@ from app.phone.e164 import is_country
 from app.sms.context import Context, make_context
 from app.subscribers.lists.reader import ENCODINGS
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # The zone of all times that commands print.
 TIME = "%Y-%m-%d %H:%M UTC"
 
@@ -37,6 +39,15 @@ class ServiceCommand(click.Command):
             raise click.ClickException(e.sentence) from e
         except WrongDatabase as e:
             raise click.ClickException(str(e)) from e
+        except UnicodeEncodeError as e:
+            if e.encoding == "utf-8":
+                raise click.UsageError("an argument is not text in UTF-8") from e
+            sentence = f"the output cannot be written in {e.encoding}: set PYTHONUTF8=1"
+            raise click.ClickException(sentence) from e
+        except OSError as e:
+            if e.errno not in _CANNOT_WRITE:
+                raise
+            raise click.ClickException(f"the output cannot be written: {e.strerror}") from e
         except SQLAlchemyError as e:
             outage = find_outage(e)
             if outage is None:

@@ -169,6 +169,12 @@ def test_an_unknown_broadcast_is_one_line(run, what):
     assert ended.output == "Error: There is no such broadcast.\n"
 
 
+def test_an_argument_of_other_bytes_than_utf_8_is_one_line(run):
+    ended = run("broadcasts", "cancel", "\udcff")
+
+    assert (ended.exit_code, ended.output) == (2, "Error: an argument is not text in UTF-8\n")
+
+
 def test_what_cannot_be_done_is_one_line(run, caller):
     made = id_of(caller.send(ANN))
 
