@@ -33,9 +33,9 @@ _NUMBER_SCHEMES = (
     *("m", "t", "ph"),
 )
 _SCHEME = re.compile(
-    r"([A-Za-z][A-Za-z.+-]{0,15}|(?:https?://)?[A-Za-z.]{1,30}/[A-Za-z/?=]{0,30}):?\s*(?://)?(?=[+(0-9])"
+    r"([A-Za-z][A-Za-z.+-]{0,15}:|(?:https?://)?[A-Za-z.]{1,30}/[A-Za-z/?=]{0,30})\s*(?://)?(?=[+(0-9])"
 )
-_SEPARATORS = re.compile(r"[ \t()\[\].\-/\u2010-\u2015\u2212]+")
+_SEPARATORS = re.compile(r"[ \t()\[\].\-/\u2010-\u2015\u2212\u30fc]+")
 _DIGITS = re.compile(r"\+?[0-9]+")
 _EXTENSION = re.compile(r"(?:[;#x]|ext|app?|int|durchwahl)[.=]*\s*[0-9]{1,6}", re.IGNORECASE)
 # Behind a number that is in use alone, without a word: "+46701234567-12", "(12)", "/ 02".
@@ -197,7 +197,7 @@ def _strip(cell: str) -> str:
     scheme = _SCHEME.match(text)
     if scheme is None:
         return text
-    if scheme[1].lower().rstrip(".") not in _NUMBER_SCHEMES:
+    if scheme[1].lower().rstrip(".:") not in _NUMBER_SCHEMES:
         raise ValueError(f"Begins with {scheme[0].strip()[:20]!r}: leave only the phone number.")
     return text[scheme.end() :]
 

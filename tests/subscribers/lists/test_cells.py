@@ -181,6 +181,9 @@ def test_numbers_that_are_like_none_in_use_are_taken_where_nobody_checks():
     assert read_phone("+46901234567", check=False) == "+46901234567"
     assert read_phone("+4670", check=False) == "+4670"
     assert read_phone("+8 912 345 67 92", check=False) == NOT_IN_USE  # no country has this code
+    assert read_phone("０９０ー１２３４ー５６７８", country="JP") == "+819012345678"
+    # The number of a customer, not one of a mobile.
+    assert read_phone("M20123456", country="DK") == "Not a phone number."
     extended = "A number with an extension gets no texts."
     assert read_phone("0171-3920020-0", country="DE") == extended
 
