@@ -157,9 +157,9 @@ def _show(cell: Cell) -> str:
 def simplify_header(header: str) -> str:
     """Return a header in the form that headers are compared in.
 
-    >>> simplify_header(" Téléphone (mobile) "), simplify_header("firstName")
-    ('telephone_mobile', 'first_name')
+    >>> [*map(simplify_header, (" Téléphone (mobile) ", "firstName", "SMSFlag"))]
+    ['telephone_mobile', 'first_name', 'sms_flag']
     """
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", header)
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", " ", header)
     bare = "".join(mark for mark in normalize("NFKD", split) if not combining(mark))
     return re.sub(r"[\W_]+", "_", bare.casefold()).strip("_")
