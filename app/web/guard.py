@@ -298,7 +298,15 @@ def _describe_frame() -> dict[str, Any]:
         },
         "now": ctx.now(),
         "zone": str(words.find_zone()),
+        "own_page": _find_own_page(),
     }
+
+
+def _find_own_page() -> str:
+    """Return the address by which the answer to a form can be loaded anew; "" if it has none."""
+    adapter = current_app.create_url_adapter(request)
+    is_page = adapter is not None and "GET" in adapter.allowed_methods()
+    return request.full_path.rstrip("?") if is_page and request.method == "POST" else ""
 
 
 def read_once(read: Callable[[Context], T], ctx: Context) -> T:

@@ -72,4 +72,7 @@ def test_what_has_moved_among_many_is_counted_by_itself(page, url, service):
     page.get_by_text("1 person opted out: 10,000 texts.").wait_for()
     page.get_by_role("button", name="Send 10,000 texts").click()
     page.wait_for_url("**/broadcasts/*")
+    sent = page.url
+    page.go_back()
+    page.wait_for_url(sent)
     assert [said for said in complaints if "409" not in said] == []

@@ -55,11 +55,13 @@ def test_a_template_is_read_when_it_is_chosen_and_when_it_is_sent_once_its_kind_
     page.get_by_label("Template", exact=True).select_option("moved")
     expect(page.get_by_label("first_name")).to_have_value("there")
     page.get_by_role("button", name="Save and choose the audience").click()
+    page.wait_for_url("**/audience")
 
     page.get_by_role("radio", name="People you have").check()
     page.get_by_role("group", name="Has any of these tags").get_by_label("vip").check()
     expect(page.locator("#reach")).to_contain_text("2 people")
     page.get_by_role("button", name="Save and choose when").click()
+    page.wait_for_url("**/when")
     times = page.get_by_role("region", name="When it is sent there")
     expect(times).to_contain_text("Choose the audience and the kind")
     page.get_by_label("Notice").check()

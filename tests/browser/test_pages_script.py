@@ -120,6 +120,19 @@ def test_the_account_menu_closes_by_escape_and_gives_the_focus_back(overview):
     assert overview.evaluate("document.activeElement.tagName") == "SUMMARY"
 
 
+def test_the_way_back_to_a_refused_form_is_its_page(overview, url):
+    overview.goto(f"{url}/why")
+    overview.get_by_role("main").get_by_label("Phone number").fill("half a number")
+    overview.get_by_role("button", name="Look it up").click()
+    overview.get_by_text("Write the number with its country").wait_for()
+    overview.get_by_role("link", name="Broadcasts").first.click()
+    overview.wait_for_url("**/broadcasts")
+
+    overview.go_back()
+
+    overview.get_by_role("heading", name="Why did this number not get it?").wait_for()
+
+
 def test_a_refusal_has_the_focus_and_the_name_stays(page, url, service, sandbox):
     page.goto(f"{url}/login")
     page.get_by_label("User name").fill("Anna")

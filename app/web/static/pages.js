@@ -74,6 +74,10 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
+// The answer to a form is gone back to, and loaded anew, as the page of the form.
+const answer = document.querySelector("[data-page]");
+if (answer) history.replaceState(null, "", answer.dataset.page);
+
 // The account menu closes like every menu: by Escape, or by a press elsewhere.
 function closeMenu(menu, { focus }) {
   if (!menu?.open) return;
