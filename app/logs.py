@@ -180,10 +180,10 @@ class Throttle:
 throttle = Throttle()
 
 
-def log_seldom(sentence: str, **facts: Any) -> None:
-    """Log an error with these facts, once a minute at most; `times` counts how often it came."""
+def log_seldom(sentence: str, *, level: str = "ERROR", **facts: Any) -> None:
+    """Log a fault with these facts, once a minute at most; `times` counts how often it came."""
     if times := throttle.count(sentence):
-        logger.bind(times=times, **facts).error(sentence)
+        logger.bind(times=times, **facts).log(level, sentence)
 
 
 def _pass_on(record: "Record") -> bool:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.db.writers import WriteTurns
+from app.logs import find_outage
 
 
 @pytest.fixture
@@ -70,8 +71,10 @@ def test_a_process_that_keeps_the_place_is_waited_for_only_so_long(make_turns):
     frozen, patient = make_turns(), make_turns(within_s=0.05)
     with frozen.take(urgent=False):
         for _ in range(2):
-            with pytest.raises(OperationalError, match="locked"), patient.take(urgent=True):
+            with pytest.raises(OperationalError, match="locked") as late, patient.take(urgent=True):
                 pytest.fail("two at once")
+            # One line a minute says so, without a stack.
+            assert find_outage(late.value)
     with patient.take(urgent=True):
         pass
 

@@ -261,7 +261,9 @@ def test_a_throttled_sentence_is_due_at_once_and_then_once_a_minute():
 def test_what_is_logged_seldom_is_an_error_with_its_facts(lines):
     for address in ("first", "second"):
         log_seldom("it burns", address=address)
+        log_seldom("it smokes", level="WARNING")
 
-    (line,) = lines()
+    line, smoke = lines()
+    assert (smoke["level"], smoke["message"]) == ("warning", "it smokes")
     assert (line["level"], line["message"]) == ("error", "it burns")
     assert (line["address"], line["times"]) == ("first", 1)

@@ -16,8 +16,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError, TimeoutError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError, TimeoutError
 
+from app.logs import mark_outage
+
+Error = TypeVar("Error", bound=SQLAlchemyError)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -87,7 +90,7 @@ class SharedWrites(Generic[Item, Result]):
         if number == 0:
             self._lead(group)
         elif not group.ended.wait(self._within_s):
-            raise TimeoutError("waited too long for a commit")
+            raise _mark(TimeoutError("waited too long for a commit"))
         error = group.errors[number]
         if error is not None:
             raise error
@@ -98,7 +101,7 @@ class SharedWrites(Generic[Item, Result]):
         try:
             has_turn = self._turn.acquire(timeout=-1 if self._within_s is None else self._within_s)
             if not has_turn:
-                raise TimeoutError("waited too long for other commits")
+                raise _mark(TimeoutError("waited too long for other commits"))
             if self._gather and self._several:
                 _wait_for_more(group.items)
             self._write_group(group)
@@ -261,7 +264,13 @@ class _ProcessTurns:
 def _make_locked(reason: str) -> OperationalError:
     """Return the error that SQLite has for this, which all callers know."""
     error = sqlite3.OperationalError(f"database is locked: {reason}")
-    return OperationalError("BEGIN IMMEDIATE", None, error)
+    return _mark(OperationalError("BEGIN IMMEDIATE", None, error))
+
+
+def _mark(error: Error) -> Error:
+    """Mark an error that this module makes as an outage: it comes for each that waits."""
+    mark_outage(error, "the database is unavailable", str(getattr(error, "orig", error)))
+    return error
 
 
 def _try_lock(file: int, deadline: float) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.db.base import table_of
 from app.db.facts import read_metadata, set_metadata
 from app.db.prepared import Prepared, chunked
+from app.logs import log_seldom
 from app.phone.e164 import normalise_number
 from app.sinch import schemas
 from app.sinch.errors import SinchError
@@ -139,7 +140,8 @@ def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
     try:
         newest_first = ctx.sinch.list_inbounds(received_after=since, within_s=_LIST_S)
     except SinchError as e:
-        logger.bind(reason=type(e).__name__).warning("sinch's list of inbounds cannot be read")
+        reason = str(e) or type(e).__name__
+        log_seldom("sinch's list of inbounds cannot be read", level="WARNING", reason=reason)
         return None
     chunks = chunked(newest_first[::-1], _CHUNK_SIZE)
     new = sum(_store_listed(ctx, inbounds) for inbounds in chunks)

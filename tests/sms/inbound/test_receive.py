@@ -63,10 +63,12 @@ def test_what_no_callback_told_is_found_in_the_list_every_five_minutes(machine, 
     assert [row.sender for row in inbounds(machine.ctx)] == [ANN, BOB]
 
 
-def test_a_list_that_cannot_be_read_is_asked_for_again(machine, sandbox):
+def test_a_list_that_cannot_be_read_is_asked_for_again(machine, sandbox, capsys):
     sandbox.text_from(ANN, "STOP")
     sandbox.order_fault(on="GET /inbounds", status=503, times=None)
-    assert fetch_inbounds_when_due(machine.ctx) is None
+    assert [fetch_inbounds_when_due(machine.ctx) for _ in range(3)] == [None] * 3
+    # One line a minute, with the reason.
+    assert capsys.readouterr().err.count("sinch's list of inbounds cannot be read") <= 1
 
     sandbox.clear_faults()
     assert fetch_inbounds_when_due(machine.ctx) == 1
