@@ -253,6 +253,11 @@ def _send(ctx: Context, request: BroadcastRequest, total: int) -> BroadcastView:
         accepted = accept_broadcast(ctx, request, client=CLIENT)
     except BroadcastDuplicated as e:
         raise click.ClickException(_name_options(e)) from e
+    except KeyboardInterrupt as e:
+        raise click.ClickException(
+            "interrupted while the broadcast was stored: whether it goes out is said by\n"
+            f"  {name_program()} broadcasts list"
+        ) from e
     click.echo(f"broadcast {accepted.public_id}")
     if request.send_at is not None:
         click.echo(f"the service sends it at {request.send_at:{TIME}}; to stop it:")
