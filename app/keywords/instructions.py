@@ -43,7 +43,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！�
 _SHORTEST_CODE, _SHORTEST_NUMBER, _NEXT_WORD = 5, 4, 20
 _QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
 # Keywords of a text that are looked at; a text of nothing else would take a sixth of a second.
-_MOST_KEYWORDS = 50
+_MOST_KEYWORDS = 20
 _FOR, _AGREED = ("to", "for"), ("ok", "okay")
 # What the keyword of an abbreviated instruction is for.
 _PURPOSE = re.compile(
