@@ -8,7 +8,8 @@ from app.phone.reader import PhoneReader
 
 # Digits and the signs within numbers.  A digit beside them is part of something else.
 _RUN = re.compile(r"(?<!\w)[+(]{0,3}[0-9](?:[0-9 ()./+\u2010-\u2015\u2212\t-]*[0-9])?(?!\w)")
-_BETWEEN = re.compile(r"\s*/\s*|\s+(?=[0+(])")
+# Begins with the first of several blanks: of a cell full of them each would be looked at anew.
+_BETWEEN = re.compile(r"(?:(?<!\s)\s++)?/\s*|(?<!\s)\s++(?=[0+(])")
 # A spreadsheet takes a number for an amount.
 _DECIMALS = re.compile(r"\.0{1,2}$")
 # The last digits, which all spellings have.
