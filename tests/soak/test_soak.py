@@ -45,7 +45,7 @@ FAULTS = [
     {"when": "before", "do": "hang", "delay_s": 5},
     {"when": "before", "status": 500, "shape": "html"},
     {"when": "after", "status": 503},
-    {"when": "before", "status": 429, "headers": {"Retry-After": 1}},
+    {"when": "before", "status": 429, "headers": {"Retry-After": "1"}},
     {"do": "half_body"},
 ]
 SETTINGS = {
