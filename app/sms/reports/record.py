@@ -24,7 +24,12 @@ from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import DeliveryCount
 from app.sms.models.statuses import ENDED, MessageStatus, rank_status
-from app.sms.recovery.confirm import LOCK_BATCHES, ReportedBatch, confirm_accepted
+from app.sms.recovery.confirm import (
+    LOCK_BATCHES,
+    ReportedBatch,
+    confirm_accepted,
+    was_restored,
+)
 
 # Databases limit the number of parameters of a statement.
 _PHONES_PER_QUERY = 10_000
@@ -122,10 +127,14 @@ class RecordedReports:
 
 @dataclass(slots=True)
 class _Changes:
-    """Changes of one broadcast: messages, counts, and batches with the number of newly ended."""
+    """Changes of one broadcast: messages, counts, and batches with the number of newly ended.
+
+    `reported_in` has, by batch, a Sinch id that a report on one of its messages names.
+    """
 
     counts: Counter[_CountKey] = field(default_factory=Counter)
     ended: Counter[int] = field(default_factory=Counter)
+    reported_in: dict[int, str | None] = field(default_factory=dict)
     batch_ids: set[int] = field(default_factory=set)
     messages: list[dict[str, Any]] = field(default_factory=list)
 
@@ -188,6 +197,7 @@ def _record_broadcast(
         if report.recipient != row.recipient:
             report = replace(report, recipient=row.recipient)
         changes.ended[row.batch_id] += 0
+        changes.reported_in[row.batch_id] = report.sinch_id
         if row.status is not None:
             if report.weight <= _weigh(row.status, row.code, row.status_at):
                 continue
@@ -227,7 +237,13 @@ def _update_batches(
     """Count ended messages, and confirm that Sinch accepted each reported batch."""
     updates = []
     for row in LOCK_BATCHES.fetch(tx, {"batch_ids": list(changes.ended)}):
-        reported = ReportedBatch(row, sorted(sinch_ids.get(row.id, ())), status)
+        named = sorted(sinch_ids.get(row.id, ()))
+        other = changes.reported_in[row.id]
+        if other and not named and not row.sinch_id and was_restored(tx, row.broadcast_id):
+            # Before the restore this message was in another batch.  The full report of that batch
+            # will tell for whom else of this one it was sent.
+            named = [other]
+        reported = ReportedBatch(row, named, status)
         if confirm_accepted(tx, ctx, reported):
             recorded.to_finalize.add(row.broadcast_id)
         if row.id in changes.batch_ids:

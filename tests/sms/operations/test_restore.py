@@ -186,6 +186,34 @@ def test_a_tag_whose_time_has_not_come_at_the_restore_is_looked_up_at_its_time(m
     assert machine.states() == [_S.ACCEPTED]
 
 
+def test_a_report_on_one_who_counted_as_opted_out_proves_nothing_about_the_others(
+    machine, sandbox, backup
+):
+    """BOB agreed again after the backup, and CLO opted out: their batch had another number then."""
+    accepted = _store_for_a_tag(machine, (ANN, BOB, CLO))
+    stop(machine.ctx, ANN, BOB)
+    backup.save(machine)
+    with machine.ctx.db.write() as tx:
+        tx.execute(delete(Suppression).where(Suppression.phone == BOB))
+    stop(machine.ctx, CLO)
+    machine.clock.advance(61)
+    _start(machine, accepted)
+    (sent,) = sandbox.batches()
+    backup.bring_back(machine)
+
+    _restore(machine)
+    _sweep_until_done(machine)
+    reference = sent["client_reference"]
+    tell(machine.ctx, report(BOB, "Delivered", batch=sent["id"], reference=reference))
+    machine.clock.advance(3_600)
+    fetch_due_reports(machine.ctx)
+
+    homes = machine.homes(accepted.id)
+    assert homes[ANN] != homes[BOB] != homes[CLO]
+    assert machine.counts(accepted.id) == {"delivered": 1, "unconfirmed": 2}
+    assert machine.violations() == []
+
+
 def _store_for_a_tag(machine, numbers, *, start_in_s=60):
     """Store a broadcast to the subscribers with a tag, scheduled."""
     add_people(machine.ctx, numbers, tags=["vip"])
