@@ -115,7 +115,9 @@ class _Collected:
         self.is_open = body_bytes > COLLECTED_BYTES or _OPEN.search(head) is not None
         self.is_reading = _READING.match(head) is not None
         # Without its key a retry would send twice.
-        self.has_misspelt_key = any(b"demp" in name.lower() for name in _UNDERSCORED.findall(head))
+        self.has_misspelt_key = any(
+            b"dempot" in name.lower() for name in _UNDERSCORED.findall(head)
+        )
         self._needed = self._head_bytes + (0 if self.is_open else body_bytes)
         return True
 

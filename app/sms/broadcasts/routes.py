@@ -221,7 +221,7 @@ def _read_key() -> RequestKey | None:
 def _require_no_misspelt_key() -> None:
     """Raise BadInput for a key in a header of another name: its retry would send twice."""
     # As WSGI spells headers: to spell each of them otherwise takes six times as long.
-    names = (name for name in request.environ if "DEMP" in name and name[:5] == "HTTP_")
+    names = (name for name in request.environ if "DEMPOT" in name and name[:5] == "HTTP_")
     if found := next(names, None):
         name = found[5:].replace("_", "-").title()
         raise BadInput(f"The header {name[:64]} is not read: call it Idempotency-Key")
