@@ -205,8 +205,8 @@ def test_a_key_in_a_header_of_another_name_is_refused(asker, sandbox, header):
     assert sandbox.posts() == 0
 
 
-def test_a_header_of_another_matter_is_no_key(asker, sandbox):
-    answer = asker.post("/api/broadcast", broadcast_to(ANN), **{"X-Redemption-Id": "7"})
+def test_a_header_of_another_matter_is_no_key(caller, sandbox):
+    answer = caller.post("/api/broadcast", broadcast_to(ANN), **{"X-Redemption-Id": "7"})
 
     assert answer.status_code == 202
     assert sandbox.posts() == 1
