@@ -6,6 +6,7 @@ address names a search, and the cookie has its text.
 
 import secrets
 from http import HTTPStatus
+from typing import Any
 
 from flask import redirect, request, session, url_for
 from werkzeug.wrappers import Response
@@ -16,11 +17,11 @@ _KEPT = 3
 _SEARCHES = "searches"
 
 
-def go_to_search(endpoint: str, text: str) -> Response:
+def go_to_search(endpoint: str, text: str, **values: Any) -> Response:
     """Return the way to the page of a search, which is kept with the last ones before."""
     key = secrets.token_urlsafe(6)
     session[_SEARCHES] = [*session.get(_SEARCHES, []), [key, text[:MAX_SEARCH]]][-_KEPT:]
-    return redirect(url_for(endpoint, search=key), HTTPStatus.SEE_OTHER)
+    return redirect(url_for(endpoint, search=key, **values), HTTPStatus.SEE_OTHER)
 
 
 def find_search() -> str:

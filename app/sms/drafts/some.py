@@ -1,17 +1,18 @@
 """A few people of a draft's audience: who get its text, with its values, and who do not."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import Row
 
+from app.sms.audience.expand import iterate_chunks
 from app.sms.context import Context
 from app.sms.drafts.count import NEAR, PersonCopy, fill_all, make_text_request
 from app.sms.drafts.request import list_people, make_request
 from app.sms.models.states import ExclusionReason
-from app.sms.quotes.estimate import check_phones, find_span, iterate_reasons
+from app.sms.quotes.estimate import check_phones, explain, find_span, iterate_reasons
 from app.sms.quotes.serialize import prepare_quote
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.lists.phone_list import SortedPhones
@@ -61,6 +62,31 @@ def list_some(
     return [SomePerson(copy.phone, copy.values, known.get(copy.phone)) for copy in found[:_SHOWN]]
 
 
+def find_copies(
+    ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None, phones: Sequence[str]
+) -> tuple[list[PersonCopy], dict[str, ExclusionReason]]:
+    """Return the copies of those among a few numbers who are in a draft's audience.
+
+    Also returns those who are in it and get nothing, with the reason.  The copies have no place.
+    Raises as count_text does.
+    """
+    request, _ = make_text_request(ctx, body, listed)
+    if request.audience:
+        request = replace(request, audience=replace(request.audience, phones=tuple(phones)))
+    else:
+        theirs = set(request.recipients)
+        request = replace(request, recipients=[phone for phone in phones if phone in theirs])
+    excluded = {
+        phone: chunk.exclusion_reason
+        for chunk in iterate_chunks(ctx, request, page_size=NEAR)
+        if chunk.exclusion_reason
+        for phone in chunk.recipients
+    }
+    copies = [replace(copy, number=0) for copy in fill_all(ctx, request, NEAR)]
+    excluded |= _find_excluded(ctx, request, [copy.phone for copy in copies])
+    return [copy for copy in copies if copy.phone not in excluded], excluded
+
+
 def list_left_out(
     ctx: Context, draft: Row[Any], reason: ExclusionReason, *, place: Place, limit: int
 ) -> tuple[list[str], Place | None]:
@@ -86,13 +112,12 @@ def list_left_out(
     return phones, None
 
 
-def _find_excluded(ctx: Context, request: BroadcastRequest, phones: list[str]) -> set[str]:
-    """Return those who get nothing, now or later."""
+def _find_excluded(
+    ctx: Context, request: BroadcastRequest, phones: list[str]
+) -> dict[str, ExclusionReason]:
+    """Return why some get nothing, now or later."""
     span = find_span(ctx, request)
     with ctx.db.read() as tx:
         eligibilities = check_phones(tx, ctx, request, phones, span)
-    return {
-        phone
-        for phone, eligibility in eligibilities.items()
-        if eligibility.find_send_time(*span) is None
-    }
+    reasons = {phone: explain(each, span) for phone, each in eligibilities.items()}
+    return {phone: reason for phone, reason in reasons.items() if reason}

@@ -100,7 +100,7 @@ def iterate_reasons(
         phones = request.recipients[position : position + QUERY_CHUNK_SIZE]
         with ctx.db.read() as tx:
             found = check_phones(tx, ctx, request, phones, span)
-        yield position, [(phone, _explain(found.get(phone, _ALLOWED), span)) for phone in phones]
+        yield position, [(phone, explain(found.get(phone, _ALLOWED), span)) for phone in phones]
 
 
 def _iterate_audience(
@@ -123,10 +123,10 @@ def _find_reason(
     if isinstance(group, ExclusionReason):
         return group
     phone, zone, own, _, parts = group
-    return _explain(alike.check(phone, zone, own), span) if parts else ExclusionReason.NO_VALUE
+    return explain(alike.check(phone, zone, own), span) if parts else ExclusionReason.NO_VALUE
 
 
-def _explain(eligibility: Eligibility, span: Span) -> ExclusionReason | None:
+def explain(eligibility: Eligibility, span: Span) -> ExclusionReason | None:
     """Return why a recipient gets nothing; None for one who gets the text, now or later."""
     return None if eligibility.find_send_time(*span) else eligibility.exclusion_reason
 

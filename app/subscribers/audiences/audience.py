@@ -31,13 +31,15 @@ _SUBSCRIBERS, _TAGS, _ASSIGNMENTS = table_of(Subscriber), table_of(Tag), table_o
 class Audience:
     """Active subscribers with a tag of `any`, all of `all`, none of `none`, matching `where`.
 
-    Only confirmed tags count for `any` and `all`; unconfirmed ones count for `none` too.
+    Only confirmed tags count for `any` and `all`; unconfirmed ones count for `none` too.  With
+    `phones`, which are not stored, only those among a few numbers.
     """
 
     any: tuple[str, ...] = ()
     all: tuple[str, ...] = ()
     none: tuple[str, ...] = ()
     where: tuple[Condition, ...] = ()
+    phones: tuple[str, ...] | None = None
 
     @property
     def lookups(self) -> int:
@@ -87,6 +89,8 @@ def plain_tag(name: str) -> Audience:
 def make_condition(audience: Audience, dialect: Dialect) -> ColumnElement[bool]:
     """Return the SQL test of a row of `subscribers`: true or false, never NULL."""
     tests: list[ColumnElement[bool]] = [_SUBSCRIBERS.c.active]
+    if audience.phones is not None:
+        tests.append(_SUBSCRIBERS.c.phone.in_(audience.phones))
     if audience.any:
         tests.append(_has_tag(audience.any))
     tests += [_has_tag([tag]) for tag in audience.all]

@@ -177,6 +177,11 @@ def find_reason(key: str) -> tuple[ExclusionReason, str]:
     raise NotFound("There is no such reason to leave people out.")
 
 
+def say_nothing(reason: ExclusionReason | None) -> str:
+    """Return why a person gets nothing; None is for one who is not in the audience."""
+    return f"gets nothing. {_LEFT_OUT[reason]}." if reason else "is not in the audience."
+
+
 def describe_reach(counted: DraftCount) -> dict[str, Any]:
     """Return the subtraction from those who fit an audience to those who get the text."""
     estimate = counted.estimate

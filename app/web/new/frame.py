@@ -155,7 +155,7 @@ def save(draft_id: str, changes: Mapping[str, Any], **columns: Any) -> Response 
 
 def go_on(draft_id: str, step: str, following: str) -> Response:
     """Return where the pressed button leads: to the following step, or back to this one."""
-    if request.form.get("go") == "stay":
+    if request.form.get("go") in ("stay", "seek"):
         flash("Saved.\nThe draft is under Broadcasts, Drafts.", "done")
         following = step
     return go_to_step(draft_id, following)

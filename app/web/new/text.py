@@ -22,14 +22,30 @@ from app.phone.e164 import mask_number
 from app.sms.content.placeholders import DEFAULT, MAX_VALUE_CHARACTERS, find_placeholders
 from app.sms.content.templates import list_templates, view_usable_template
 from app.sms.current import current_context
-from app.sms.drafts.count import count_text, fill_for_person, find_cheaper, find_shorter
+from app.sms.drafts.count import (
+    PersonCopy,
+    TextCount,
+    count_text,
+    fill_for_person,
+    find_cheaper,
+    find_shorter,
+)
 from app.sms.drafts.request import TEXT_KEYS, list_people, select_text
 from app.sms.drafts.send import send_test
+from app.sms.drafts.some import find_copies
+from app.sms.models.states import ExclusionReason
 from app.sms.request.schemas import BroadcastRequestSchema
-from app.subscribers.profiles.queries import look_up_subscriber
+from app.subscribers.lists.phone_list import SortedPhones
+from app.subscribers.profiles.queries import look_up_subscribers
+from app.subscribers.profiles.search import find_by_name
 from app.text.lookalikes import suggest_gsm_text
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
-from app.web.new.figures import describe_cheaper, describe_count, describe_shorter
+from app.web.new.figures import (
+    describe_cheaper,
+    describe_count,
+    describe_shorter,
+    say_nothing,
+)
 from app.web.new.frame import (
     describe_so_far,
     find,
@@ -43,11 +59,14 @@ from app.web.new.frame import (
     show_step,
 )
 from app.web.new.reading import mark_texts
-from app.web.subscribers.wording import read_number
+from app.web.searches import MAX_SEARCH, find_search, go_to_search
+from app.web.subscribers.wording import has_digit, read_number, show_name
 
 blueprint = make_page_blueprint("new_text")
 
 _MAX_TEMPLATES = 500
+# People with a name, among whom one who gets the text is looked for.
+_MAX_NAMESAKES = 50
 # Begins the names of fields with the default of a placeholder.
 _DEFAULT_FIELD = "default-"
 
@@ -76,6 +95,8 @@ def change(draft_id: str) -> Response | Any:
         return saved
     if go == "test":
         return _send_test(draft_id, typed)
+    if go == "seek" and (sought := _read_sought()):
+        return go_to_search("new_text.show", sought, draft_id=draft_id, _anchor="preview")
     if go == "cheaper" or go.startswith("person-"):
         person = go.removeprefix("person-") if go != "cheaper" else None
         target = url_for("new_text.show", draft_id=draft_id, person=person)
@@ -185,6 +206,7 @@ def _describe(
         "other_defaults": {name: defaults[name] for name in defaults if name not in names},
         "max_default": MAX_VALUE_CHARACTERS,
         "counted": counted,
+        "sought": _read_sought(),
         "so_far": describe_so_far(draft, (counted or {}).get("whole"), text=has_text),
     }
 
@@ -205,7 +227,10 @@ def _count(
         counted = count_text(ctx, body, listed)
         cheaper = find_cheaper(ctx, body, listed)
         shorter = find_shorter(ctx, body, listed, counted)
-        copy = fill_for_person(ctx, body, listed, number=person)
+        if sought := _read_sought():
+            seen = _find_sought(body, listed, counted, sought)
+        else:
+            seen = _show_copy(fill_for_person(ctx, body, listed, number=person))
     except (ValidationError, BadInput, NotFound, Conflict) as e:
         return {"wrong": say_error(e)}
     return {
@@ -215,9 +240,8 @@ def _count(
         "characters": cheaper.characters,
         "shorter": describe_shorter(counted, shorter),
         "texts": mark_texts(counted.texts),
-        "example": copy,
         "people": counted.people,
-        "name": _find_name(copy.phone) if copy else "",
+        **seen,
     }
 
 
@@ -249,14 +273,42 @@ def _send_test(draft_id: str, typed: Mapping[str, Any]) -> Response | Any:
     return back
 
 
-def _find_name(phone: str) -> str:
-    """Return the name of the person with this number, else the number."""
-    try:
-        found = look_up_subscriber(current_context().subscriber_context, phone)
-    except NotFound:
-        return phone
-    names = (found["first_name"], found["last_name"])
-    return " ".join(filter(None, names)) or phone
+def _read_sought() -> str:
+    """Return the number or the beginning of a name whose copy is asked for; "" for any."""
+    return read_text("seek")[:MAX_SEARCH] or find_search()
+
+
+def _find_sought(
+    body: Mapping[str, Any], listed: SortedPhones | None, counted: TextCount, sought: str
+) -> dict[str, Any]:
+    """Return the copy of the person with a number or a name, or a note why there is none."""
+    ctx = current_context()
+    if has_digit(sought):
+        try:
+            phones = [read_number(sought)]
+        except ValueError as e:
+            return {"note": str(e)}
+    else:
+        named = find_by_name(ctx.subscriber_context, sought, limit=_MAX_NAMESAKES)
+        phones = [person["phone"] for person in named.rows]
+    copies, excluded = find_copies(ctx, body, listed, phones)
+    if copies:
+        more = "Others have such a name, too: write more of it, or the number."
+        return _show_copy(copies[0]) | {"note": more if len(phones) > 1 else ""}
+    known = look_up_subscribers(ctx.subscriber_context, phones)
+    phone = next(iter(excluded or known), "")
+    if not phone:
+        return {"note": "No one has this number or name."}
+    reason = excluded.get(phone, ExclusionReason.INACTIVE if counted.is_everybody else None)
+    return {"note": f"{show_name(known.get(phone), phone)} {say_nothing(reason)}"}
+
+
+def _show_copy(copy: PersonCopy | None) -> dict[str, Any]:
+    """Return the copy of a person, and their name."""
+    if copy is None:
+        return {}
+    known = look_up_subscribers(current_context().subscriber_context, [copy.phone])
+    return {"example": copy, "name": show_name(known.get(copy.phone), copy.phone)}
 
 
 def _find_errors(typed: Mapping[str, Any]) -> dict[str, str]:

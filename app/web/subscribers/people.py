@@ -16,7 +16,7 @@ from app.subscribers.profiles.search import find_by_name, list_newest
 from app.subscribers.suppressions import manage
 from app.web.guard import current_user, make_page_blueprint, require_role
 from app.web.searches import MAX_SEARCH, find_search, go_to_search
-from app.web.subscribers.wording import describe_person, read_number
+from app.web.subscribers.wording import describe_person, has_digit, read_number
 
 blueprint = make_page_blueprint("people")
 
@@ -44,7 +44,7 @@ def search() -> Response | tuple[str, HTTPStatus]:
     try:
         if not text:
             raise ValueError("Write a number, or the beginning of a name.")
-        if _has_digit(text):
+        if has_digit(text):
             target = _find_page(read_number(text))
     except ValueError as e:
         return _show([], search=text, error=str(e)), HTTPStatus.BAD_REQUEST
@@ -55,17 +55,13 @@ def search() -> Response | tuple[str, HTTPStatus]:
 
 def _show_found(text: str) -> Response | str:
     """Show the people with a name; a number that was no one's may be someone's by now."""
-    if _has_digit(text):
+    if has_digit(text):
         with suppress(ValueError):  # a national number, once no country is set any more
             if target := _find_page(read_number(text)):
                 return redirect(target)
         return _show([], search=text)
     page = find_by_name(current_subscriber_context(), text, limit=_ROWS)
     return _show(page.rows, search=text, has_more=page.cursor is not None)
-
-
-def _has_digit(text: str) -> bool:
-    return any(character.isdigit() for character in text)
 
 
 def _find_page(phone: str) -> str | None:

@@ -117,6 +117,11 @@ def show_value(value: Any) -> str:
     return show_plainly(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
+def has_digit(text: str) -> bool:
+    """Return True if what was typed in a search is a number rather than a name."""
+    return any(character.isdigit() for character in text)
+
+
 def split_tags(text: str) -> list[str]:
     """Return tags that are written with commas between them."""
     return [tag for tag in text.split(",") if tag.strip()]

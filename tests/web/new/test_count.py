@@ -10,7 +10,7 @@ from tests.factories import many_numbers
 from tests.web.new.drafting import begin, send
 from tests.web.visitor import read_text, visit
 
-ANN, BOB = "+46701234567", "+46702345678"
+ANN, BOB, CAT, DAN = "+46701234567", "+46702345678", "+46703456789", "+46704567890"
 _COSTLY = "Don’t wait – it’s 30% off skis and boots till Sunday, all days"
 
 
@@ -119,6 +119,68 @@ def test_a_person_of_the_audience_is_shown_with_their_copy(author, caller):
     for answer in (other, longest):
         shown = read_text(author.get(answer.headers["Location"]))
         assert "As Bartholomew gets it Hi Bartholomew Person 2 of 2" in shown
+
+
+@pytest.fixture(params=["audience", "numbers"])
+def sought(request, author, caller):
+    """Show the copy of the person whom a search names: of two with a tag, or of two numbers."""
+    subscribe(caller)
+    for phone, more in (
+        (CAT, {"first_name": "Cat", "tags": ["vip"]}),
+        (DAN, {"first_name": "Dan"}),
+    ):
+        caller.post("/api/subscribers", {"phone": phone} | more)
+    caller.post("/api/suppressions", {"phones": [CAT], "scope": "all"})
+    draft, more = begin(author, "Hi all"), {}
+    pasted = {"kind": "numbers", "numbers": f"{ANN}\n{CAT}"}
+    audience = {"kind": "people", "any": "vip"} if request.param == "audience" else pasted
+    send(author, f"{draft}/audience", audience)
+    if request.param == "numbers":
+        more["default-first_name"] = "Ann"
+
+    def search(person):
+        form = {"message": "Hi ${first_name}", "seek": person, "go": "seek"}
+        answer = send(author, f"{draft}/text", form | more)
+        assert re.search(r"/text\?search=[\w-]{8}#preview$", answer.location)
+        page = author.get(answer.location)
+        assert f'type="search" value="{person}"' in page.text
+        typed = count(author, draft, "Hi ${first_name}!", seek=person, **more)
+        return read_text(page).partition("Number or name")[0], read_text(typed)
+
+    return search
+
+
+def test_any_person_of_the_audience_is_shown_by_a_number_or_a_name(sought):
+    for person in ("ann", ANN, "+46 70 123 45 67"):
+        page, typed = sought(person)
+        assert page.endswith("As Ann gets it Hi Ann Another The longest ")
+        assert "As Ann gets it Hi Ann! " in typed
+
+
+def test_a_person_who_gets_nothing_is_said_to_and_why(sought):
+    for person, sentence in (
+        ("cat", "Cat gets nothing. They opted out."),
+        (DAN, "Dan is not in the audience."),
+        ("Zoe", "No one has this number or name."),
+        ("+46709999999", "No one has this number or name."),
+        ("7", "Neither + nor 00 in front: a national number needs a country."),
+    ):
+        page, typed = sought(person)
+        assert f"As one person gets it {sentence} Another" in page
+        assert f"As one person gets it {sentence} Another" in typed
+
+
+def test_of_people_with_such_a_name_one_who_gets_the_text_is_shown(author, caller):
+    for phone, name, active in ((ANN, "Ana", False), (BOB, "Anita", True)):
+        person = {"phone": phone, "first_name": name, "active": active}
+        assert caller.post("/api/subscribers", person).status_code == 201
+    draft = begin(author)
+
+    both, inactive = (read_text(count(author, draft, "Hi", seek=name)) for name in ("an", "ana"))
+
+    others = "Others have such a name, too: write more of it, or the number."
+    assert f"As Anita gets it Hi {others} Another" in both
+    assert "Ana gets nothing. They are inactive. Another" in inactive
 
 
 def test_a_text_that_cannot_be_sent_says_why_instead(author):
