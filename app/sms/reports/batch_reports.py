@@ -11,7 +11,9 @@ from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
+from app.sms.models.states import Attention
 from app.sms.models.statuses import MessageStatus, translate_status
+from app.sms.recovery.confirm import was_restored
 from app.sms.reports.record import DeliveryReport
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
@@ -20,7 +22,8 @@ _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
 def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport]:
     """Yield the delivery reports that a report of Sinch's contains.
 
-    A report without recipients gives each message's status only if all messages ended alike.
+    A report without recipients gives each message's status only if all messages ended alike.  On a
+    restored batch, which may have other recipients than Sinch's, it gives none.
     """
     for status in report.statuses:
         for recipient in status.recipients:
@@ -28,12 +31,12 @@ def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport
     if _names_all(report):
         return
     batch = _find_batch(tx, report)
-    if batch is None or batch.purged_at is not None:
+    if batch is None or batch.purged_at is not None or _has_others(tx, batch):
         # A report without a recipient: postponed, or a dead letter about a foreign batch.
         yield _make_report(report, "", MessageStatus.SUBMITTED, None)
         return
     recipients = load_batch_recipients(tx, batch).recipients
-    if _are_alike(report, batch):
+    if _says_all(tx, report, batch):
         (common,) = report.statuses
         end = translate_status(common.status)
         yield from (_make_report(report, phone, end, common.code) for phone in recipients)
@@ -45,7 +48,7 @@ def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport
 def request_full_report(tx: Connection, ctx: Context, report: BatchReport) -> None:
     """Make the full report due now if a batch report lacks the statuses of its recipients."""
     batch = None if _names_all(report) else _find_batch(tx, report)
-    if batch is not None and not _are_alike(report, batch):
+    if batch is not None and not _says_all(tx, report, batch):
         awaited = update(_BATCHES).where(
             _BATCHES.c.id == batch.id, _BATCHES.c.ended < _BATCHES.c.size
         )
@@ -56,8 +59,17 @@ def _names_all(report: BatchReport) -> bool:
     return all(status.recipients for status in report.statuses)
 
 
-def _are_alike(report: BatchReport, batch: Row[Any]) -> bool:
-    return len(report.statuses) == 1 and report.statuses[0].count == batch.size
+def _has_others(tx: Connection, batch: Row[Any]) -> bool:
+    """Return True if Sinch's list has shown other recipients than a restored batch has."""
+    return batch.attention is Attention.MISMATCH and was_restored(tx, batch.broadcast_id)
+
+
+def _says_all(tx: Connection, report: BatchReport, batch: Row[Any]) -> bool:
+    """Return True if a report without recipients says how each message of a batch ended."""
+    if len(report.statuses) != 1 or report.statuses[0].count != batch.size:
+        return False
+    is_certain = batch.sinch_id is not None and batch.next_reconcile_at is None
+    return is_certain or not was_restored(tx, batch.broadcast_id)
 
 
 def _find_batch(tx: Connection, report: BatchReport) -> Row[Any] | None:
