@@ -31,6 +31,11 @@ _TERMS = {
     "Thread": "All texts with one person, both ways.",
     "Sealed": "Each entry of a consent history has a checksum that includes the entry before, so "
     "that a later change shows.",
+    "Suppression key": "Opt-outs of erased people are kept under SUPPRESSION_KEY, or under a key "
+    "made of SECRET_KEY. Set it in the environment or in .env as it was when they were erased, and "
+    "start the service and its workers again: under another key nothing is sent.",
+    "Wrong figures": "A check found figures that do not add up: a fault of Clarion. Change nothing "
+    "in the database by hand, keep the log and a backup, and report it. Broadcasts may go on.",
 }
 
 

@@ -281,7 +281,8 @@ def _describe_check(ctx: Context, check: str, result: str) -> AttentionItem:
     """Return a check of /ready that fails: since when, what waits for it, and where to look."""
     health, sentence = read_page_health(ctx), _CONDITIONS[check, result]
     if check == "suppression_key":
-        return AttentionItem(check, sentence)
+        href = url_for("glossary.show_words", _anchor="suppression-key")
+        return AttentionItem(check, sentence, href, "What to set", Role.VIEWER)
     stored = {"sending": health.stopped_since, "background": health.swept_at}
     # A fault that is seen now was not marked when the health was read.
     at = stored[check] if check in stored else health.faults_since.get(check, ctx.now())
@@ -289,7 +290,9 @@ def _describe_check(ctx: Context, check: str, result: str) -> AttentionItem:
     if check == "consistency":
         broken, href = _find_broken(ctx, health.violations[0])
         words |= {"broken": broken, "violation": health.violations[0]}
-        return AttentionItem(check, sentence.format(**words), href, "Show it", Role.VIEWER)
+        action = "Show it" if href else "What to do"
+        href = href or url_for("glossary.show_words", _anchor="wrong-figures")
+        return AttentionItem(check, sentence.format(**words), href, action, Role.VIEWER)
     words |= {"waiting": _say_waiting(*read_once(count_waiting, ctx))}
     if result == "restoring":
         looked_up, in_doubt = count_looked_up(ctx)

@@ -147,7 +147,7 @@ def test_all_processes_say_the_same_since_when_sinch_does_not_answer(service, op
 
 
 def test_each_check_that_fails_says_since_when_what_waits_and_where_to_look(
-    service, operator, caller
+    make_service, service, operator, caller
 ):
     ctx, now = context_of(service), context_of(service).now()
     broken = id_of(caller.send(ANN, reference="R 1"))
@@ -164,8 +164,14 @@ def test_each_check_that_fails_says_since_when_what_waits_and_where_to_look(
         gates.close_circuit(tx)
         gates.begin_restore(tx, now=now, last_broadcast_id=0)
     record_consistency(ctx, ["batch 7: held for too long"])
-    restoring = read_text(operator.get("/overview"))
+    caller.post("/api/suppressions/erase", {"phone": ANN})
+    viewer = visit(make_service(SUPPRESSION_KEY="another key"), Role.VIEWER)
+    restoring, words_page = viewer.get("/overview"), viewer.get("/words").text
 
+    linked = re.findall('href="/words#([a-z-]+)">([^<]+)</a>', restoring.text)
+    assert linked == [("wrong-figures", "What to do"), ("suppression-key", "What to set")]
+    assert all(f'<div id="{anchor}">' in words_page for anchor, _ in linked)
+    restoring = read_text(restoring)
     since = r"since (?:\w{3} \d+ \w{3}(?: \d{4})?, )?\d\d:\d\d"
     words = read_text(stopped)
     assert re.search(
@@ -177,7 +183,8 @@ def test_each_check_that_fails_says_since_when_what_waits_and_where_to_look(
     assert re.search(rf"background {since}: no report is recorded", stale)
     assert re.search(rf"so nothing is sent {since}. Sinch is being asked what", restoring)
     assert "Sinch is being asked what came in since. 1,200 texts wait meanwhile." in restoring
-    assert "For support: “batch 7: held for too long”. Show it" not in restoring
+    assert "For support: “batch 7: held for too long”. What to do" in restoring
+    assert "Nothing is sent until it is set again. What to set" in restoring
 
 
 def test_after_a_restore_the_overview_says_how_many_batches_are_looked_up(service, caller, sandbox):

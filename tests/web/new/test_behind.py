@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 
 from app.accounts.roles import Role
-from tests.web.new.drafting import fill_in
+from tests.web.new.drafting import fill_in, send
 from tests.web.visitor import read_text, visit
 
 # One more than a page counts before it is shown.
@@ -45,3 +45,8 @@ def test_each_step_to_many_people_is_shown_before_they_are_counted(sender):
         assert "People 1,001" in read_text(counted) or step == _LIST
         assert figures in read_text(counted)
         assert 'hx-trigger="load, wake"' not in counted.text
+
+    search = {"message": "Hi", "seek": MANY[-1], "go": "seek"}
+    page = sender.get(send(sender, f"{draft}/text", search).location)
+    assert f"As {MANY[-1]} gets it Hi" not in read_text(page)
+    assert f"As {MANY[-1]} gets it Hi" in read_text(sender.get(find_counted(page)))
