@@ -109,6 +109,7 @@ class Watcher:
 
     def read_ledger(self) -> tuple[dict[str, int], dict[str, int], int]:
         """Return the figures of the lines, of the lines below them, and the sum, at one moment."""
+        self.page.locator(".ledger tfoot").wait_for()  # a page that was just opened may lack it
         lines, below, total = self.page.evaluate(_READ_LEDGER)
         return lines, below, total
 

@@ -132,7 +132,7 @@ def test_ten_thousand_canaries_go_through_and_none_comes_out(sandbox_server, san
         # A refusal of everything holds back what comes later for a moment only.
         "PROBE_EVERY_S": "0.2",
         "SWEEP_EVERY_S": "0.1",
-        "RECONCILE_AFTER_S": "0.1,0.2,0.3,1,2",
+        "RECONCILE_AFTER_S": "0.1,0.2,0.3,1,2,4,8,16,32",
         "UNREADABLE_AFTER_S": "2",
         "RETRY_WAIT_MAX_S": "1",
     }

@@ -146,7 +146,8 @@ def test_the_reference_told_is_the_one_sinch_was_given(send, service, sandbox):
 
 
 def test_what_is_unknown_is_found_later_by_the_background(make_service, sandbox, auth):
-    service = make_service(RECONCILE_AFTER_S="0.1,0.2,0.3,0.4,0.5")
+    # More times than a slow machine can miss: behind the last one it is minutes until the next.
+    service = make_service(RECONCILE_AFTER_S="0.1,0.2,0.3,0.4,0.5,1,2,4,8,16,32")
     _fault(sandbox, "after", do="cut")
     sandbox.order_fault(on="GET /batches", when="before", do="answer", status=500, times=None)
     body = broadcast_to(NUMBER)
