@@ -436,7 +436,7 @@ def test_what_a_killed_run_had_not_sent_the_service_sends_and_nothing_twice(
     process.kill()
     process.wait(60)
     sandbox.clear_faults()
-    service = make_service(RECONCILE_AFTER_S="0.1,0.2,0.3")
+    service = make_service(RECONCILE_AFTER_S="0.1,0.2,0.3,1,2,4,8,16,32")
     listed = service.test_cli_runner()
     work_until(
         service,
