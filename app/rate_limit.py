@@ -3,7 +3,8 @@
 Rates are per client, or per address for callers without a valid key, by Flask-Limiter.  Counters
 are in the memory of the process, or in Redis if REDIS_URL is set.  If Redis is unreachable they
 fall back to memory: the limit is looser then, but the service runs, and no answer of a view becomes
-an error.
+an error.  The same holds for what a Redis answers wrongly: another program's value under our key, a
+proxy in front of it.
 
 | calls | counted |
 |---|---|
@@ -28,7 +29,6 @@ from flask import Flask, Response, current_app, g, has_request_context, request
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter, RateLimitExceeded
 from limits import RateLimitItem, parse_many
-from limits.errors import StorageError
 from limits.storage import MemoryStorage
 from loguru import logger
 
@@ -167,7 +167,8 @@ def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | Non
         if window is None:
             return response
         if response.status_code in _INVALID and g.rate_counter.is_given_back:
-            window.remaining += _give_back(limiter, free)
+            given_back = _give_back(limiter, free)
+            window.remaining = min(window.remaining + given_back, window.limit.amount)
         return _write_headers(response, window)
 
     app.before_request(choose_counter)
@@ -208,13 +209,18 @@ def _read_window(limiter: Limiter) -> _Window | None:
             (not count.breached, count.remaining, -count.reset_at, count.limit)
             for count in limiter.current_limits
         ]
-    except StorageError:
-        logger.warning("Redis does not answer: a response has no rate limit headers")
+    except Exception as e:  # what is no number is a ValueError or a TypeError
+        logger.bind(reason=str(e)[:200]).warning("Redis does not answer: no rate limit headers")
         return None
     if not counted:
         return None
     _, remaining, negative_reset_at, limit = min(counted)
-    return _Window(limit, remaining, max(1, int(-negative_reset_at - time.time())))
+    reset_s = int(-negative_reset_at - time.time())
+    return _Window(
+        limit,
+        remaining=max(0, min(remaining, limit.amount)),
+        reset_s=max(1, min(reset_s, limit.get_expiry())),
+    )
 
 
 def _give_back(limiter: Limiter, free: list[RateLimitItem]) -> int:
@@ -226,7 +232,7 @@ def _give_back(limiter: Limiter, free: list[RateLimitItem]) -> int:
             return 0
         for count in limiter.current_limits:
             counters.hit(count.limit, *count.request_args, cost=-1)
-    except StorageError:
+    except Exception:  # as in _read_window
         return 0
     return 1
 

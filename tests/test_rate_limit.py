@@ -1,4 +1,6 @@
+import socketserver
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -330,3 +332,47 @@ def test_a_redis_that_dies_while_a_text_goes_out_turns_no_answer_into_an_error(
     assert after == [202, 202, 202]
     assert wrong.status_code == 400
     assert sandbox.posts() == 5
+
+
+_WRONG = {
+    "words": {b"GET": b"$5\r\nthree\r\n"},
+    "a list": {b"GET": b"*1\r\n:1\r\n", b"TTL": b"*0\r\n"},
+    "below zero": {b"GET": b":-5\r\n"},
+    "no time": {b"TTL": b"+PONG\r\n"},
+    "a time without end": {b"TTL": b":9223372036854775807\r\n"},
+}
+
+
+@pytest.mark.parametrize("wrong", _WRONG.values(), ids=_WRONG)
+def test_what_redis_answers_wrongly_is_no_error_and_in_no_header(make_service, sandbox, wrong):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _make_redis(wrong)) as redis:
+        redis.daemon_threads = True
+        threading.Thread(target=redis.serve_forever, daemon=True).start()
+        url = f"redis://127.0.0.1:{redis.server_address[1]}/0"
+        client = make_service(API_KEYS="one:key-one", REDIS_URL=url, RATE_LIMIT="3 per hour")
+        client = client.test_client()
+
+        sent = _send(client, ONE)
+        refused = client.post("/api/broadcast", headers=ONE, json={})
+        redis.shutdown()
+
+    assert (sent.status_code, refused.status_code, sandbox.posts()) == (202, 400, 1)
+    for headers in (sent.headers, refused.headers):
+        assert 0 <= int(headers.get("RateLimit-Remaining", 0)) <= 3
+        assert 1 <= int(headers.get("RateLimit-Reset", 1)) <= 3600
+
+
+def _make_redis(answers):
+    """A server that counts to one, and gives these answers to commands."""
+
+    class Redis(socketserver.StreamRequestHandler):
+        def handle(self):
+            while count := self.rfile.readline():
+                words = [self._read_word() for _ in range(int(count[1:]))]
+                self.wfile.write(answers.get(words[0], b":1\r\n"))
+
+        def _read_word(self):
+            length = int(self.rfile.readline()[1:])
+            return self.rfile.read(length + 2)[:-2]
+
+    return Redis

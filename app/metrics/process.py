@@ -2,11 +2,16 @@
 
 Values of labels are from fixed lists: rules of our routes, methods of HTTP, statuses that we
 answer, calls and outcomes of app/sinch/client.py.
+
+A folder that is removed or full while the service runs costs counts, never an answer: a text may
+have gone out before it is counted.
 """
 
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ParamSpec
 
 from loguru import logger
 from prometheus_client import (
@@ -20,6 +25,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.logs import log_seldom
 from app.metrics.files import FolderRefused, join_folder, list_files
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -65,10 +71,25 @@ _processes = Gauge(
     multiprocess_mode="livesum",
     registry=_registry,
 )
+_P = ParamSpec("_P")
 # The folder in which this process counts, and the descriptor that holds its lock.
 _joined: dict[Path, int] = {}
 
 
+def _lose_only_counts(count: Callable[_P, None]) -> Callable[_P, None]:
+    """Log what a count raises, once a minute."""
+
+    @functools.wraps(count)
+    def count_or_log(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            count(*args, **kwargs)
+        except Exception as e:
+            log_seldom("counts are lost: is METRICS_DIR still there? Restart", reason=str(e))
+
+    return count_or_log
+
+
+@_lose_only_counts
 def count_request(method: str, route: str | None, status: int, duration_s: float) -> None:
     """Count a request that was answered; `route` is a rule of ours, None without one."""
     rule = route or _UNKNOWN_ROUTE
@@ -76,6 +97,7 @@ def count_request(method: str, route: str | None, status: int, duration_s: float
     _request_seconds.labels(rule).observe(duration_s)
 
 
+@_lose_only_counts
 def count_sinch_call(call: str, outcome: str, duration_s: float) -> None:
     """Count a call to Sinch; `call` is a method and path without values."""
     _calls.labels(call, outcome).inc()

@@ -1,6 +1,7 @@
 """Several processes count together, one is killed, and the sums are what Sinch has seen."""
 
 import os
+import shutil
 import signal
 from datetime import UTC, datetime, timedelta
 
@@ -67,6 +68,31 @@ def test_two_workers_of_which_one_is_killed_agree_with_the_ledger(
         assert scrape.sum("clarion_batches") == 0
     assert victim not in service_pids(tmp_path / "metrics", "gauge_livesum_{}.db")
     assert victim in service_pids(tmp_path / "metrics", "counter_{}.db")
+
+
+def test_a_folder_that_is_removed_costs_counts_and_makes_no_answer_an_error(
+    sandbox_server, sandbox, tmp_path
+):
+    """A cleaner of temporary files does that.  An error for a text that is out is sent again."""
+    url, folder = sandbox_server.url, tmp_path / "metrics"
+    with running(tmp_path / "output", SINCH_REGION_URL=url, WEB_CONCURRENCY="2") as service:
+        wait_until(lambda: len(service.workers()) == 2, within_s=90, why="two workers run")
+        victim, other = service.workers()
+        os.kill(victim, signal.SIGKILL)
+        wait_until(
+            lambda: service_pids(folder, "gauge_livesum_{}.db") - {victim, other},
+            within_s=90,
+            why="a worker that has counted no request runs",
+        )
+        os.kill(other, signal.SIGSTOP)
+        shutil.rmtree(folder)
+        sent = [service.post(broadcast_to(number, message=number)) for number in many_numbers(3)]
+        scraped = service.get("/metrics")
+
+    assert [(each.status_code, each.json().get("status")) for each in sent] == [
+        (202, "complete")
+    ] * 3
+    assert (scraped.status_code, sandbox.posts()) == (200, 3)
 
 
 def service_pids(folder, pattern):
