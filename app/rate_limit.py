@@ -3,8 +3,8 @@
 Rates are per client, or per address for callers without a valid key, by Flask-Limiter.  Counters
 are in the memory of the process, or in Redis if REDIS_URL is set.  If Redis is unreachable they
 fall back to memory: the limit is looser then, but the service runs, and no answer of a view becomes
-an error.  The same holds for what a Redis answers wrongly: another program's value under our key, a
-proxy in front of it.
+an error.  Nor does what a Redis answers wrongly: another program's value under our key, or what a
+proxy in front of it says.
 
 | calls | counted |
 |---|---|
