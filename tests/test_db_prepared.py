@@ -1,5 +1,6 @@
 """Statements that the driver runs itself: as SQLAlchemy would run them."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -7,7 +8,7 @@ from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.db.base import table_of
-from app.db.engine import Database
+from app.db.engine import PING_AFTER_S, Database
 from app.db.prepared import Prepared, PreparedInsert, PreparedUpdate, one_of, run_sql
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BroadcastStatus, Category
@@ -184,4 +185,33 @@ def test_a_lost_connection_is_replaced(postgres):
 
     with database.write() as tx:
         assert run_sql(tx, "SELECT 1").fetchone() == (1,)
+    database.close()
+
+
+def test_postgresql_keeps_statements_prepared_after_a_read_and_a_ping(postgres):
+    database = Database(postgres.create_database(), pool_size=1)
+
+    def count_prepared():
+        with database.read() as tx:
+            return tx.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
+
+    # The driver prepares what it has run five times.
+    for _ in range(6):
+        with database.read() as tx:
+            _OPEN.fetch(tx)
+    prepared = count_prepared()
+    time.sleep(PING_AFTER_S)
+
+    assert count_prepared() >= prepared > 0
+    database.close()
+
+
+def test_a_read_of_postgresql_changes_nothing(postgres):
+    database = Database(postgres.create_database())
+
+    with pytest.raises(DBAPIError, match="read-only"), database.read() as tx:
+        _INSERT.run(tx, [_row("a")])
+
+    with database.write() as tx:
+        _INSERT.run(tx, [_row("a")])
     database.close()

@@ -30,7 +30,7 @@ _CONNECT_TIMEOUT_S = 5
 # much time pass between two statements.
 _IDLE_IN_TRANSACTION_S = 30
 # A connection is pinged before it is used again after this time.
-_PING_AFTER_S = 1.0
+PING_AFTER_S = 1.0
 _USED_AT = "used_at"
 # Each connection keeps this many statements parsed: those for groups have a form for each size.
 _KEPT_STATEMENTS = 500
@@ -67,7 +67,9 @@ class Database:
         self._reading = (
             self.engine
             if self.is_sqlite
-            else self.engine.execution_options(isolation_level="REPEATABLE READ")
+            else self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         )
         self._writing = self.engine.execution_options(writes=True)
         self._turns = self._make_turns()
@@ -112,6 +114,8 @@ class Database:
             else:
                 with _end_slow_queries(connection, within_s):
                     yield connection
+            # After a ROLLBACK the driver forgets the statements that it has prepared.
+            connection.commit()
 
     def close(self) -> None:
         """Close idle connections."""
@@ -239,6 +243,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
             "client_encoding": "utf8",
         },
         pool_size=pool_size,
+        pool_use_lifo=True,  # the statements of the last one used are prepared
         max_overflow=100,
         hide_parameters=True,  # error messages would hold phone numbers and texts
     )
@@ -261,11 +266,11 @@ def _note_use(_: Any, record: ConnectionPoolEntry) -> None:
 
 def _ping_if_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
     """Replace a connection that was lost while it was idle; a ping costs as much as a statement."""
-    if time.monotonic() - record.info.get(_USED_AT, math.inf) < _PING_AFTER_S:
+    if time.monotonic() - record.info.get(_USED_AT, math.inf) < PING_AFTER_S:
         return
     try:
         connection.execute("SELECT 1")
-        connection.rollback()
+        connection.commit()
     except connection.Error as e:
         raise InvalidatePoolError from e
 
