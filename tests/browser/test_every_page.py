@@ -85,7 +85,7 @@ def _make_something_to_show(clarion, person):
     page.get_by_role("radio", name="Pasted numbers").check()
     page.get_by_label("Numbers", exact=True).fill("+46709000001\n+46719999999")
     page.get_by_role("button", name="Save and choose when").click()
-    page.get_by_label("Notice").check()
+    page.get_by_label("Transactional").check()
     page.get_by_role("button", name="Save and see what it comes to").click()
     page.get_by_role("link", name="They opted out: 1 person").click()
     page.wait_for_url("**/left-out/opted_out")

@@ -77,7 +77,7 @@ def test_a_template_is_read_when_it_is_chosen_and_when_it_is_sent_once_its_kind_
     page.wait_for_url("**/when")
     times = page.get_by_role("region", name="When it is sent there")
     expect(times).to_contain_text("Choose the audience and the kind")
-    page.get_by_label("Notice").check()
+    page.get_by_label("Transactional").check()
 
     expect(times).to_contain_text("2 at once")
     expect(times).to_contain_text("Stockholm")

@@ -1,6 +1,7 @@
 """Pages of broadcasts: the figures add up, what is pressed is done once, numbers are masked."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -97,6 +98,21 @@ def test_a_stop_says_what_sinch_called_back(sender, caller, sandbox):
     sender.post(f"/broadcasts/{broadcast}/stop", on=f"/broadcasts/{broadcast}/stop")
 
     assert "7 were already at Sinch: 7 had left before." in show(sender, broadcast)
+
+
+def test_one_whose_people_are_not_looked_up_yet_is_stopped_in_words_without_figures(sender, caller):
+    caller.post("/api/subscribers", {"phone": ANN, "tags": ["members"]})
+    start = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    body = {"audience": {"any": ["members"]}, "message": "Doors at 19:00", "send_at": start}
+    broadcast = caller.post("/api/broadcast", body).get_json()["broadcast_id"]
+    assert "They are counted here once they are looked up." in show(sender, broadcast)
+    panel = show(sender, broadcast, "/stop")
+    assert "Nothing more is handed to Sinch." in panel
+    assert "Stop it Pause instead" in panel
+
+    sender.post(f"/broadcasts/{broadcast}/stop", on=f"/broadcasts/{broadcast}/stop")
+
+    assert "It ended before its people were looked up." in show(sender, broadcast)
 
 
 def test_a_stop_keeps_why_and_what_happened_is_told_by_whom_newest_first(sender, queued):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
@@ -54,12 +54,13 @@ _START_SENDING = Prepared(
     update(_BROADCASTS)
     .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
     .where(_BROADCASTS.c.status == BroadcastStatus.QUEUED)
-    .values(
-        status=BroadcastStatus.SENDING,
-        first_submitted_at=func.coalesce(
-            _BROADCASTS.c.first_submitted_at, bindparam("now", type_=UtcTime())
-        ),
-    )
+    .values(status=BroadcastStatus.SENDING)
+)
+_NOTE_FIRST_CLAIM = Prepared(
+    update(_BROADCASTS)
+    .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
+    .where(_BROADCASTS.c.first_submitted_at.is_(None))
+    .values(first_submitted_at=bindparam("now", type_=UtcTime()))
 )
 _SELECT_BATCHES = (
     select(_BATCHES)
@@ -230,7 +231,7 @@ def _claim_of_broadcast(
     maybe_ended: list[int],
     limit: int,
 ) -> list[Claim] | Idle:
-    if not _lock_for_claim(tx, broadcast, now):
+    if not _lock_for_claim(tx, broadcast):
         return Idle(now)
     due = {"broadcast_id": broadcast.id, "now": now, "limit": limit}
     if gates.candidate:
@@ -266,6 +267,8 @@ def _claim_of_broadcast(
         return Idle(free_at)
     attempts = [_start_attempt(tx, ctx, broadcast, batch, gates, now) for batch in ready]
     claims = [claim for claim in attempts if claim is not None]
+    if claims and broadcast.first_submitted_at is None:
+        _NOTE_FIRST_CLAIM.change(tx, {"broadcast_id": broadcast.id, "now": now})
     if budget:
         record_uses(tx, {claim.batch_id: budget for claim in claims}, now)
     if claims and gates.circuit:
@@ -382,10 +385,10 @@ def _start_attempt(
     )
 
 
-def _lock_for_claim(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
+def _lock_for_claim(tx: Connection, broadcast: Row[Any]) -> bool:
     """Let pause and cancel wait for this claim.  Returns False if one of them was quicker."""
     if broadcast.status is BroadcastStatus.QUEUED:
-        _START_SENDING.change(tx, {"broadcast_id": broadcast.id, "now": now})
+        _START_SENDING.change(tx, {"broadcast_id": broadcast.id})
     if tx.dialect.name == "sqlite":
         return True
     # Two claims at once would both find room in a canary.

@@ -144,7 +144,10 @@ def choose_poll_s(view: BroadcastView, *, behind: int) -> float | None:
 def describe_progress(view: BroadcastView, accounting: Accounting) -> dict[str, Any] | None:
     """Return large figures, start and end of a broadcast that is not done; None of others."""
     row, progress, now = view.row, view.progress, view.seen_at
-    if row.status not in (*ACTIVE, _B.PAUSED, _B.HALTED) or row.first_submitted_at is None:
+    if row.status not in (*ACTIVE, _B.PAUSED, _B.HALTED):
+        return None
+    started_at = row.first_submitted_at
+    if started_at is None and row.status is not _B.SENDING:
         return None
     facts = [
         {"label": "Handed to Sinch", "figure": accounting.handed, "after": _say_of(accounting)},
@@ -158,7 +161,7 @@ def describe_progress(view: BroadcastView, accounting: Accounting) -> dict[str, 
         facts.insert(0, {"label": "Done by about", "figure": finish})
     return {
         "facts": facts,
-        "start": f"{clock_time(row.first_submitted_at, now)} started",
+        "start": f"{clock_time(started_at, now)} started" if started_at else "",
         "end": say_end(view) if view.deferred[0] or row.status not in ACTIVE else "",
     }
 

@@ -6,10 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.accounts.roles import Role
 from app.config import SubscriberRules
 from tests.callers import Caller
 from tests.people import add_people, stop
 from tests.shifting import shift_clock
+from tests.web.visitor import read_text, visit
 
 SWEDE, DANE, JAPANESE, STOPPED, STRANGER = (
     "+46701234567",
@@ -54,6 +56,20 @@ def test_the_answer_and_the_broadcast_say_who_waits_until_when_in_words(service,
     assert [datetime.fromisoformat(group["until"]).hour for group in waiting] == [danish.hour, 23]
     day = f"{datetime.fromisoformat(waiting[0]['until']):%Y-%m-%d}"
     assert f"1 recipient deferred until {day} 23:00 UTC: quiet hours." in sentences
+
+
+def test_while_everybody_waits_no_text_counts_as_handed_on(service, sandbox):
+    caller = Caller(service)
+
+    answer = caller.send(DANE, JAPANESE, category="marketing").get_json()
+
+    shown, broadcast = caller.show(answer["broadcast_id"]), answer["broadcast_id"]
+    assert (shown["status"], shown["counts"]["pending"]) == ("sending", 2)
+    assert shown["first_submitted_at"] is shown["progress"]["starts_at"] is None
+    text = read_text(visit(service, Role.SENDER).get(f"/broadcasts/{broadcast}"))
+    assert "0 of 2 people are handed to Sinch" in text
+    assert "The last 2 at " in text
+    assert "The first text was handed to Sinch." not in text
 
 
 def test_with_all_allowed_the_answer_says_nothing_of_it(service, sandbox):
