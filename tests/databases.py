@@ -4,6 +4,7 @@ import functools
 import shutil
 from pathlib import Path
 
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 
 from app.db.engine import Database
@@ -25,6 +26,23 @@ def migrate(url: str) -> None:
 def migrated_file() -> Path:
     """Return an SQLite database to copy: to run the migrations takes a quarter of a second."""
     return make_once("migrated.db", lambda path: _run_migrations(f"sqlite:///{path}"))
+
+
+def count_writes(db: Database) -> list[Connection]:
+    """Return a list that gets the connection of each transaction that is written from now on."""
+    written: list[Connection] = []
+
+    def note(connection: Connection) -> None:
+        if is_write(connection):
+            written.append(connection)
+
+    event.listen(db.engine, "commit", note)
+    return written
+
+
+def is_write(connection: Connection) -> bool:
+    """Return True for a connection of write(), False for one of read()."""
+    return bool(connection.get_execution_options().get("writes"))
 
 
 def _run_migrations(url: str) -> None:

@@ -126,10 +126,14 @@ class Caps:
     def _set(self, ctx: Context, owner: str, amount: int) -> None:
         self._world.note(f"cap of {owner}: {amount}")
         self._note_time()
-        if self._was_set_back:
-            self._set_late.add(owner)
         name = CapName(owner, CapPeriod.HOUR, CapUnit.PARTS)
-        set_cap(ctx, name, amount, actor="operator")
+        try:
+            set_cap(ctx, name, amount, actor="operator")
+        finally:
+            # The clock may be set back before the cap looks at what was sent.
+            self._note_time()
+            if self._was_set_back:
+                self._set_late.add(owner)
 
     def _note_time(self) -> None:
         now = self._clock.now()

@@ -20,6 +20,7 @@ from app.sms.request.model import BroadcastRequest
 from app.subscribers.models import Cause
 from app.webhooks.incoming.store import CallbackStore
 from tests.conftest import examples
+from tests.databases import is_write
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.people import suppress
@@ -32,7 +33,7 @@ _CLAIMED = "SELECT m.recipient FROM messages m JOIN attempts a ON a.batch_id = m
 
 
 class Commits:
-    """Numbers the commits of an engine, each while its transaction still holds its locks."""
+    """Numbers the writes of an engine at their commits, each while its transaction still holds its locks."""
 
     def __init__(self, engine):
         self._count = itertools.count(1)
@@ -42,6 +43,8 @@ class Commits:
         event.listen(engine, "commit", self._note)
 
     def _note(self, connection):
+        if not is_write(connection):
+            return
         self._own.last = next(self._count)
         if self.claimed is not None:
             for (number,) in connection.exec_driver_sql(_CLAIMED):

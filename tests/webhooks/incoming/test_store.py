@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from app.clock import Clock
 from app.db.engine import Database
 from app.webhooks.incoming.store import CallbackStore, NotStored
 from tests.background import context_of
+from tests.databases import count_writes
 from tests.machine import Together
 from tests.webhooks.incoming.conftest import read_events
 
@@ -62,8 +63,7 @@ def wait_until(come, within_s=60):
 
 
 def test_every_event_of_many_threads_is_kept_in_far_fewer_commits(service, ctx, make_intake):
-    intake, commits = make_intake(), []
-    event.listen(ctx.db.engine, "commit", lambda _: commits.append(1))
+    intake, commits = make_intake(), count_writes(ctx.db)
     raws = [f"event {number}".encode() for number in range(1000)]
 
     with ThreadPoolExecutor(32) as threads:
@@ -105,13 +105,13 @@ def test_who_hands_an_event_over_goes_on_only_behind_its_commit(service, ctx, ma
 
 
 def test_what_waits_while_a_commit_lasts_is_committed_together(service, ctx, make_intake):
-    intake, commits = make_intake(), []
+    intake = make_intake()
 
     with nobody_else_may_write(ctx):
         threads = [threading.Thread(target=intake.store, args=(b"x",)) for _ in range(20)]
         for thread in threads:
             thread.start()
-        event.listen(ctx.db.engine, "commit", lambda _: commits.append(1))
+        commits = count_writes(ctx.db)
         time.sleep(1.0)
     for thread in threads:
         thread.join(60)
