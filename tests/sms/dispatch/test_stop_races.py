@@ -33,7 +33,7 @@ _CLAIMED = "SELECT m.recipient FROM messages m JOIN attempts a ON a.batch_id = m
 
 
 class Commits:
-    """Numbers the writes of an engine at their commits, each while its transaction still holds its locks."""
+    """Numbers the commits of writes, each while its transaction still holds its locks."""
 
     def __init__(self, engine):
         self._count = itertools.count(1)
