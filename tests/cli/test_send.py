@@ -449,13 +449,15 @@ def test_what_a_killed_run_had_not_sent_the_service_sends_and_nothing_twice(
 
 def test_the_same_again_is_refused_unless_it_is_wanted(run, sandbox, file):
     path = file("\n".join(many_numbers(10)))
-    run("--csv", path, "--message", "Hello")
+    first = re.search(r"broadcast (\w{26})", run("--csv", path, "--message", "Hello").output)
 
     again = run("--csv", path, "--message", "Hello")
     wanted = run("--csv", path, "--message", "Hello", "--allow-duplicate")
 
     assert again.exit_code == 1
-    assert "An equal text went to 10 of these 10 recipients" in again.output
+    assert "An equal text went or goes to 10 of these 10 recipients" in again.output
+    # Who killed the first command must not take a second broadcast for the way to the rest.
+    assert f" broadcasts watch {first[1]}\n" in again.output
     assert "give --allow-duplicate" in again.output
     assert "allow_duplicate" not in again.output
     assert "Idempotency-Key" not in again.output

@@ -228,7 +228,8 @@ def _name_options(error: ClarionError) -> str:
     sentence = error.sentence
     if isinstance(error, BroadcastDuplicated):
         before, _, _ = sentence.partition("To send it again")
-        return f"{before}To send it again, give --allow-duplicate."
+        watch = f"{name_program()} broadcasts watch {error.facts['duplicate_of']}"
+        return f"{before}To send a second one, give --allow-duplicate. To follow that one: {watch}"
     for name in _PLAIN_OPTIONS:
         option = f"--{name.replace('_', '-')}: "
         sentence = re.sub(rf"(?<![\w-]){name}: ", option, sentence, flags=re.IGNORECASE)

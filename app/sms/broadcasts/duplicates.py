@@ -112,7 +112,7 @@ def _read_recipients(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]
 
 def _duplicated(candidate: Row[Any], repeated: int, total: int) -> BroadcastDuplicated:
     return BroadcastDuplicated(
-        f"An equal text went to {repeated} of these {total} recipients with a broadcast at "
+        f"An equal text went or goes to {repeated} of these {total} recipients with a broadcast at "
         f"{candidate.created_at:%Y-%m-%d %H:%M} UTC. To send it again, set allow_duplicate to "
         "true; to retry a request safely, send an Idempotency-Key.",
         duplicate_of=candidate.public_id,
