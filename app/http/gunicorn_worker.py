@@ -138,11 +138,16 @@ class _Lane:
 
 
 class _TimedReader:
-    """gunicorn's reader of an open body; raises RequestTimeout if the body comes too slowly."""
+    """gunicorn's reader of an open body; raises RequestTimeout if the body comes too slowly.
 
-    def __init__(self, reader: Any, sock: socket.socket, grace_s: float) -> None:
-        self._reader, self._sock = reader, sock
+    An answer before the body was read to its end says that the connection is closed after it.
+    """
+
+    def __init__(self, req: Any, sock: socket.socket, grace_s: float) -> None:
+        self._req, self._reader, self._sock = req, req.body.reader, sock
         self._time_left_s = grace_s
+        self._must_close = req.must_close
+        req.force_close()
 
     def read(self, size: int) -> bytes:
         """Read; the time that the application takes between two reads does not count."""
@@ -157,6 +162,9 @@ class _TimedReader:
             if ended >= deadline:
                 raise RequestTimeout
         self._time_left_s += len(data) / _BYTES_PER_S - (ended - started)
+        # A body without a length has ended where nothing more comes.
+        if not data or getattr(self._reader, "length", None) == 0:
+            self._req.must_close = self._must_close
         return data
 
 
@@ -251,7 +259,7 @@ class CollectingWorker(ThreadWorker):
         """Read an open body within a deadline, and leave the end of the answer to the loop."""
         sock = conn.sock
         if conn in self._open_bodies.running:
-            req.body.reader = _TimedReader(req.body.reader, sock, self._timeout_s)
+            req.body.reader = _TimedReader(req, sock, self._timeout_s)
         conn.sock = patient = _PatientSocket(sock)
         try:
             return super().handle_request(req, conn)

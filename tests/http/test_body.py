@@ -136,3 +136,28 @@ def test_a_callback_that_is_cut_is_refused_whatever_signature_it_bears(service):
 
     assert (status, "Content-Length" in answer["error"]) == (400, True)
     assert not is_suppressed(service, ANN)
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "status", "kept"),
+    [
+        ("/api/broadcast", "text/plain", 415, False),
+        ("/api/nowhere", JSON, 404, False),
+        ("/api/tags", JSON, 413, False),
+        ("/api/suppressions/import", CSV, 400, False),
+        ("/api/broadcast", JSON, 400, True),
+    ],
+)
+def test_an_answer_before_the_end_of_a_body_says_that_its_connection_ends(
+    service, path, content_type, status, kept
+):
+    # One line of a file is too long after its first part.
+    body = b"phone\n" + b"," * 5_000_000
+    headers = AUTH | {"Content-Type": content_type}
+    with requests.Session() as session:
+        answer = session.post(service.url + path, data=body, headers=headers, timeout=30)
+
+        assert (answer.status_code, answer.headers["Connection"] == "keep-alive") == (status, kept)
+        # A client that did not know would lose its next request, and not know what became of it.
+        again = session.post(f"{service.url}/api/tags", json={}, headers=AUTH, timeout=30)
+        assert again.status_code == 400
