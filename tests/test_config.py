@@ -111,6 +111,21 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"REDIS_URL": "http://user:s3cret@host"}, "REDIS_URL must"),
         ({"REDIS_URL": "redis//user:s3cret@host"}, "REDIS_URL must"),
         ({"REDIS_URL": "redis://user:s3cret@host:port"}, "REDIS_URL must"),
+        ({"REDIS_URL": "redis://:s3/cret@host:6379/0"}, "write / as %2F"),
+        ({"REDIS_URL": "redis://user:6#s3cret@host/0"}, "REDIS_URL must"),
+        ({"REDIS_URL": "redis://host/clarion"}, "end in the number of a database"),
+        ({"REDIS_URL": "redis://host/0/1"}, "end in the number of a database"),
+        ({"REDIS_URL": "redis://host/-1"}, "end in the number of a database"),
+        ({"REDIS_URL": "redis://host/0?socket_timeout=30"}, "leave out all other options"),
+        ({"REDIS_URL": "redis://host/0?password=s3cret"}, "leave out all other options"),
+        ({"REDIS_URL": "redis://host/0?ssl_cert_reqs=none"}, "leave out all other options"),
+        ({"REDIS_URL": "rediss://host/0?ssl_cert_reqs=s3cret"}, "REDIS_URL must end"),
+        ({"REDIS_URL": "redis://:s3cret@a/0;redis://:s3cret@b/0"}, "REDIS_URL must end"),
+        ({"CELERY_BROKER_URL": "redis://host/0?foo=s3cret"}, "CELERY_BROKER_URL must end"),
+        (
+            {"REDIS_URL": "redis://host", "BROKER_URL": "amqp://u:s3cret@host"},
+            "unset BROKER_URL",
+        ),
         ({"SEND_BUDGET_S": "0.5"}, "SEND_BUDGET_S must be at least 2"),
         ({"SEND_BUDGET_S": "99999"}, "24 seconds together"),
         ({"LOOKUP_WAITS_S": "9,9,9"}, "24 seconds together"),
@@ -289,6 +304,23 @@ def test_what_works_in_the_background_follows_from_the_broker_unless_it_is_named
     assert read_config(production(**redis)).broker_url == redis["REDIS_URL"]
     assert read_config(production(CELERY_BROKER_URL="sqs://")).background == "celery"
     assert read_config(production(BACKGROUND="Threads", **redis)).background == "threads"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("redis://host", "redis://host/0"),
+        ("redis://host:6380/", "redis://host:6380/0"),
+        ("REDIS://:s3cret@Host:6379/2", "redis://:s3cret@Host:6379/2"),
+        ("redis://host:6379?db=3", "redis://host:6379/3"),
+        ("rediss://host/0?ssl_cert_reqs=CERT_NONE", "rediss://host/0?ssl_cert_reqs=none"),
+    ],
+)
+def test_the_limits_and_celery_read_one_url_of_redis_alike(written, read):
+    config = read_config(production(REDIS_URL=written, BROKER_URL=written))
+
+    assert (config.redis_url, config.broker_url) == (read, read)
+    assert read_config(production(CELERY_BROKER_URL=written)).broker_url == read
 
 
 def test_a_broker_of_its_own_wins_over_redis_but_does_not_count_the_limits():

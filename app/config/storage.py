@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from app.config.values import AppEnv, ConfigError, read_choice, read_int, read_switch
 
@@ -14,7 +14,8 @@ DEFAULT_DATABASE_URL = "sqlite:///clarion.db"
 _PROJECT = Path(__file__).parent.parent.parent
 # Hosts whose disks are lost with each restart set these: Heroku, Cloud Foundry, Cloud Run.
 _MARKS_OF_HOSTS = frozenset({"DYNO", "VCAP_APPLICATION", "K_SERVICE"})
-_BROKERS = ("redis", "rediss", "amqp", "amqps", "sqs")
+_REDIS, _BROKERS = ("redis", "rediss"), ("amqp", "amqps", "sqs")
+_CERTIFICATE = {"none", "optional", "required"}
 
 
 class Background(StrEnum):
@@ -80,9 +81,12 @@ def read_redis_url(environ: Mapping[str, str]) -> str | None:
     value = environ.get("REDIS_URL", "").strip()
     if not value:
         return None
-    if not _is_server(value, ("redis", "rediss")):
-        raise ConfigError("REDIS_URL must read like redis://host:6379/0, or rediss:// over TLS")
-    return value
+    if not _is_server(value, _REDIS):
+        raise ConfigError(
+            "REDIS_URL must read like redis://:password@host:6379/0, or rediss:// over TLS; in a "
+            "password, write / as %2F, # as %23 and ? as %3F"
+        )
+    return _spell_redis("REDIS_URL", value)
 
 
 def read_broker_url(environ: Mapping[str, str]) -> str | None:
@@ -90,11 +94,37 @@ def read_broker_url(environ: Mapping[str, str]) -> str | None:
     value = environ.get("CELERY_BROKER_URL", "").strip()
     if not value:
         return read_redis_url(environ)
+    if _is_server(value, _REDIS):
+        return _spell_redis("CELERY_BROKER_URL", value)
     if value.startswith("sqs://") or _is_server(value, _BROKERS):
         return value
     raise ConfigError(
         "CELERY_BROKER_URL must be a redis://, rediss://, amqp://, amqps:// or sqs://"
     )
+
+
+def _spell_redis(name: str, value: str) -> str:
+    """Return a URL of Redis as both of its readers take it: those of the limits, and of Celery.
+
+    What one of them does not know would leave it without Redis, and only the log would say so.
+    Raises ConfigError.
+    """
+    parts = urlsplit(value)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    number = options.pop("db", parts.path.strip("/")) or "0"
+    checked = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+    is_odd = parts.fragment or checked not in _CERTIFICATE or not re.fullmatch("[0-9]+", number)
+    known = {"ssl_cert_reqs", "ssl_ca_certs"} if parts.scheme == "rediss" else set()
+    if is_odd or not known.issuperset(options):
+        raise ConfigError(
+            f"{name} must end in the number of a database, such as redis://host:6379/0. With "
+            "rediss://, ssl_cert_reqs=none (or optional, required) and ssl_ca_certs=FILE may come: "
+            "leave out all other options"
+        )
+    if "ssl_cert_reqs" in options:
+        options["ssl_cert_reqs"] = checked
+    query = f"?{urlencode(options)}" if options else ""
+    return f"{parts.scheme}://{parts.netloc}/{number}{query}"
 
 
 def read_background(environ: Mapping[str, str]) -> Background:
@@ -104,6 +134,12 @@ def read_background(environ: Mapping[str, str]) -> Background:
     background = read_choice(environ, "BACKGROUND", Background, default)
     if background is Background.CELERY and not broker:
         raise ConfigError("BACKGROUND=celery needs a broker: set REDIS_URL or CELERY_BROKER_URL")
+    own = environ.get("CELERY_BROKER_URL", "").strip() or environ.get("REDIS_URL", "").strip()
+    if background is Background.CELERY and environ.get("BROKER_URL", own).strip() not in ("", own):
+        raise ConfigError(
+            "unset BROKER_URL: the `celery` command takes it for its broker: workers would wait "
+            "at another than ours. Set REDIS_URL or CELERY_BROKER_URL alone"
+        )
     return background
 
 

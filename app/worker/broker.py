@@ -4,6 +4,7 @@ The broker carries only names of tasks.  The work of a dead worker becomes free 
 the database ends.  Tasks are acknowledged late all the same.
 """
 
+import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,9 @@ def make_celery(config: Config) -> Celery:
     """
     if config.broker_url is None:
         raise ConfigError("set REDIS_URL or CELERY_BROKER_URL for Celery")
+    # Celery reads them ahead of what it is told: brokers, queues and modules of other programs.
+    for name in [name for name in os.environ if name.startswith("CELERY_")]:
+        del os.environ[name]
     app = Celery("clarion", broker=config.broker_url)
     # For all threads: `set_as_current` would be for this one, and the thread that sends wake-ups
     # would look for RabbitMQ on localhost.
