@@ -4,7 +4,6 @@ import contextlib
 import io
 import shutil
 import subprocess
-import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ import pytest
 import requests
 
 from app.db.schema import MIGRATIONS, list_revisions
+from tests import fork_server
+from tests.commands import FLASK, run_command
 from tests.environ import ROOT, clean_environ
 from tests.factories import AUTH, broadcast_to, many_numbers, settings
 from tests.kills.mortal import HASTE, PATIENT, wait_until
-from tests.processes import Service, wait_until_healthy
+from tests.processes import GUNICORN, Service, wait_until_healthy
 from tests.wire import unused_port
 
 BEFORE, MEANWHILE, OPTED_OUT, STOPPED, AFTER, AT_LAST = many_numbers(6)
@@ -28,7 +29,6 @@ SOON_S = 60.0
 class Program:
     """A version of Clarion, its settings, and the file that its processes write to."""
 
-    tree: Path
     environ: dict[str, str]
     output: Path
 
@@ -39,27 +39,13 @@ class Program:
         return ended.stdout
 
     def try_to_run(self, *arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
-            cwd=self.tree,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_command([*FLASK, *arguments], self.environ)
 
     @contextlib.contextmanager
     def serving(self):
         """Serve until the end of the block, and end as a host ends it."""
         port = unused_port()
-        with self.output.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "wsgi:app"],
-                cwd=self.tree,
-                env=self.environ | {"PORT": str(port)},
-                stdout=output,
-                stderr=output,
-            )
+        process = self.start(GUNICORN, self.environ | {"PORT": str(port)})
         service = Service(process, f"http://127.0.0.1:{port}", self.output)
         try:
             wait_until_healthy(service)
@@ -68,6 +54,32 @@ class Program:
         finally:
             process.kill()
             process.wait(30)
+
+    def start(self, command, environ):
+        return fork_server.start(command, environ, self.output)
+
+
+@dataclass
+class OldProgram(Program):
+    """The version of another tree: its processes import all that they run."""
+
+    tree: Path
+
+    def try_to_run(self, *arguments):
+        return subprocess.run(
+            [*FLASK, *arguments],
+            cwd=self.tree,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def start(self, command, environ):
+        with self.output.open("ab") as output:
+            return subprocess.Popen(
+                command, cwd=self.tree, env=environ, stdout=output, stderr=output
+            )
 
 
 def _git(*arguments):
@@ -103,7 +115,7 @@ def urls(request, tmp_path, monkeypatch):
 def programs(urls, old_tree, tmp_path, sandbox_server):
     """The old program, the new one, and the old one on the database that is restored."""
 
-    def make(tree, url):
+    def make(url, *tree):
         environ = settings(
             **HASTE
             | PATIENT
@@ -114,9 +126,10 @@ def programs(urls, old_tree, tmp_path, sandbox_server):
                 "METRICS_DIR": str(tmp_path / "metrics"),
             }
         )
-        return Program(tree, clean_environ(environ), tmp_path / "output")
+        make_program = OldProgram if tree else Program
+        return make_program(clean_environ(environ), tmp_path / "output", *tree)
 
-    return make(old_tree, urls[0]), make(ROOT, urls[0]), make(old_tree, urls[1])
+    return make(urls[0], old_tree), make(urls[0]), make(urls[1], old_tree)
 
 
 def send(service, *numbers):
