@@ -33,11 +33,11 @@ from typing import Any
 from app.config import read_config
 from app.factory import create_app
 from app.worker.jobs import plan_next, roll_up, sweep
+from tests.compiled import share_compiled
 from tests.databases import migrated_file
 from tests.environ import ROOT, clean_environ
 from tests.factories import settings
-from tests.routing import share_compiled_rules
-from tests.shared import lock
+from tests.shared import lock, name_folder
 
 _IMPORTS = ("gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "psycopg")
 # Before the first process that needs them: most servers start none.
@@ -144,7 +144,8 @@ def _start_server(path: Path) -> None:
         listener.bind(str(path))
         listener.listen()
         command = [sys.executable, "-m", __name__, str(migrated_file())]
-        server = subprocess.Popen(command, cwd=ROOT, env=clean_environ({}), stdin=listener.fileno())
+        environ = clean_environ(name_folder())
+        server = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=listener.fileno())
     server.returncode = 0  # it may outlive this process: Popen would warn
 
 
@@ -153,7 +154,7 @@ def _start_server(path: Path) -> None:
 
 def _serve() -> None:
     _import(_IMPORTS)
-    share_compiled_rules()
+    share_compiled()
     _sweep_once(Path(sys.argv[1]))
     assert threading.active_count() == 1  # a fork has no other
     gc.freeze()

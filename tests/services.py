@@ -5,12 +5,9 @@ To put an application together takes longer than most tests do.
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from types import CodeType
 from typing import Any
 
 from flask import Flask
-from jinja2 import BytecodeCache
-from jinja2.bccache import Bucket
 from loguru import logger
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DatabaseError
@@ -26,9 +23,9 @@ from app.metrics.database import DatabaseMetrics
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
 from app.webhooks.incoming.store import CallbackStore
-from tests.routing import share_compiled_rules
+from tests.compiled import share_compiled
 
-share_compiled_rules()
+share_compiled()
 
 # Settings whose services keep something outside of the database: counters, throttled log lines.
 _NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
@@ -38,22 +35,6 @@ _NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
 _compiled: dict[bool, tuple[Dialect, LRUCache[Any, Any]]] = {}
 # The level and the sinks of the log when it was last configured here.
 _configured: list[Any] = []
-
-
-class _CompiledTemplates(BytecodeCache):
-    """Templates that are compiled once for all services."""
-
-    def __init__(self) -> None:
-        self._codes: dict[tuple[str, str], CodeType | None] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._codes.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._codes[bucket.key, bucket.checksum] = bucket.code
-
-
-_templates = _CompiledTemplates()
 
 
 @dataclass
@@ -86,7 +67,6 @@ class Services:
         else:
             config = read_config(environ)
             service = create_app(config)
-            service.jinja_env.bytecode_cache = _templates
             made = _Made(service, config, key, dict(service.extensions), _list_parts(service))
         share_statements(made.service.extensions["clarion"].db)
         self._in_use[id(made.service)] = made

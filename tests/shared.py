@@ -20,6 +20,11 @@ def open_folder() -> Path:
     return Path(os.environ[_NAME])
 
 
+def name_folder() -> dict[str, str]:
+    """Return what the environment of a process needs to find this folder."""
+    return {_NAME: str(open_folder())}
+
+
 @contextlib.contextmanager
 def lock(name: str) -> Iterator[Path]:
     """Keep other processes of this run from a path.  Yields the path."""
