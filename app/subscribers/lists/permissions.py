@@ -48,6 +48,7 @@ class _Kind(StrEnum):
     GONE = "gone"  # the same, but an empty cell or a "no" says nothing
     STATUS = "status"
     ACTIVE = "active"  # only a "no" counts: of an opt-out list, an active row is one in force
+    CHANNEL = "channel"  # of what the person prefers, other media alone are no yes to texts
     ASKED = "asked"  # only a "no" counts, and an unmistakable word
     ANY = "any"  # only an unmistakable word counts
 
@@ -120,6 +121,8 @@ def _find_kind(header: str) -> _Kind | None:
         return None
     if _LEFT.search(header):
         return _Kind.LEFT if words.isdisjoint(_HEADERS["reasons"]) else _Kind.GONE
+    if all(not words.isdisjoint(_HEADERS[name]) for name in ("prefers", "channels")):
+        return _Kind.CHANNEL
     if _remove(header, "qualifiers", "days") in _HEADERS["left_alone"]:
         return _Kind.GONE
     rest = _remove(header, "qualifiers", "other_media")
@@ -148,10 +151,13 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
     if kind is _Kind.ANY:
         return Permission.LEFT if _is_unmistakable(cell.strip()) else None
     word = simplify_cell(cell)
-    if kind is _Kind.ASKED:
+    if kind in (_Kind.ASKED, _Kind.CHANNEL):
         if _is_unmistakable(cell.strip()):
             return Permission.LEFT
-        return Permission.DENIED if _is_no(word) else None
+        if _is_no(word):
+            return Permission.DENIED
+        is_open = kind is _Kind.CHANNEL and _names_others_alone(word)
+        return Permission.NOT_GIVEN if is_open else None
     if kind is _Kind.ACTIVE:
         return Permission.LEFT if word in _CELLS["false"] else None
     if kind in (_Kind.LEFT, _Kind.GONE):
@@ -166,6 +172,12 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
         return Permission.GIVEN
     is_open = kind is _Kind.AGREED or word in _CELLS["pending"]
     return Permission.NOT_GIVEN if is_open else None
+
+
+def _names_others_alone(word: str) -> bool:
+    """Return True for a choice of other media than texts: "Email", "Post or call"."""
+    words = {*word.split("_"), word.replace("_", "")}  # "WhatsApp" is split at its second capital
+    return words.isdisjoint(_HEADERS["ours"]) and not words.isdisjoint(_HEADERS["other_media"])
 
 
 def _is_no(word: str) -> bool:

@@ -121,6 +121,13 @@ def test_tags_of_a_shop_may_have_any_characters(lists):
 
 
 NOES = [
+    ("Preferred channel", "Email"),
+    ("Preferred Contact Method", "WhatsApp"),
+    ("Communication preferences", "Post or call"),
+    ("Bevorzugter Kontaktweg", "E-Mail"),
+    ("Canal préféré", "courriel"),
+    ("Canal de contacto preferido", "correo"),
+    ("Preferred messaging channel", "none"),
     ("Accepts SMS Marketing", "no"),
     ("SMS Consent", "FALSE"),
     ("consent", "0"),
@@ -292,6 +299,11 @@ def test_whoever_the_file_says_has_left_does_not_become_a_subscriber(lists, head
         ("短信数", "0"),
         ("SMS consent", '"Ja, gerne"'),
         ("SMS同意", "○"),
+        ("Preferred channel", "SMS"),
+        ("Contact preference", "Email and text"),
+        ("Preferred contact method", "Any"),
+        ("Preferred language", "Email"),
+        ("Acquisition channel", "Email"),
     ],
 )
 def test_other_columns_say_nothing_of_texts(lists, header, cell):
