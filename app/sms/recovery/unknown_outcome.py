@@ -5,7 +5,6 @@ twice becomes DUPLICATE: its copies are cancelled and its broadcast is halted.  
 keeps lacking becomes NEEDS_ATTENTION, and its look-ups go on.
 """
 
-from collections import Counter
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
@@ -27,20 +26,11 @@ from app.sms.audience.chunks import (
     load_batch_recipients,
     make_reference,
 )
-from app.sms.audience.split import find_free_start, split_off
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import (
-    finalize_in,
-    has_open_batches,
-    lock_broadcast,
-    reopen_broadcast,
-)
-from app.sms.lifecycle.latency import NONE
-from app.sms.models.batch import Attempt, Batch, Message
+from app.sms.lifecycle.finalize import finalize_in, has_open_batches, lock_broadcast
+from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.reports import DeliveryCount
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
-from app.sms.models.statuses import ENDED, MessageStatus
 from app.sms.recovery.confirm import (
     UPDATE_BATCH,
     accept_values,
@@ -56,6 +46,7 @@ from app.sms.recovery.list_result import (
     classify_list,
     is_proven_absent,
 )
+from app.sms.recovery.restored_recipients import set_others_aside
 
 # Batches of withheld recipients are numbered from 1: if there are any, there are the first ones.
 _WITHHELD_LOOKED_UP = 3
@@ -263,7 +254,7 @@ def _apply(
     values = _choose_values(ctx, row, result, control_found=control_found)
     status = broadcast.status
     if result and result.part:
-        values |= _set_others_aside(tx, ctx, row, broadcast, result.part)
+        values |= set_others_aside(tx, ctx, row, broadcast, result.part)
     if result and result.finding in (ListFinding.FOUND, ListFinding.MULTIPLE):
         cancelled = status is BroadcastStatus.CANCELLED
         values |= accept_values(ctx, sinch_id=result.sinch_id, cancelled=cancelled)
@@ -321,7 +312,7 @@ def _check_accepted(
     if result and result.sinch_id:
         values |= {"sinch_id": row.sinch_id or result.sinch_id, "next_reconcile_at": None}
         if result.part:
-            values |= _set_others_aside(tx, ctx, row, broadcast, result.part)
+            values |= set_others_aside(tx, ctx, row, broadcast, result.part)
         if result.finding is not ListFinding.FOUND:
             bound = logger.bind(client_reference=row.client_reference)
             bound.error("sinch lists an accepted batch otherwise than it was sent")
@@ -342,72 +333,8 @@ def check_recipients(ctx: Context, batch_id: int, reported: Set[str]) -> None:
         broadcast = lock_broadcast(tx, case.batch.broadcast_id)
         row = tx.execute(_select_batch(batch_id).with_for_update()).one()
         if row.state is _S.ACCEPTED and row.size == case.batch.size:
-            values = _set_others_aside(tx, ctx, row, broadcast, reported)
+            values = set_others_aside(tx, ctx, row, broadcast, reported)
             UPDATE_BATCH.run(tx, batch_id, {**values, "next_reconcile_at": None})
-
-
-def _set_others_aside(
-    tx: Connection,
-    ctx: Context,
-    row: Row[Any],
-    broadcast: Row[Any],
-    listed: Set[str],
-) -> dict[str, Any]:
-    """Move the recipients whom Sinch does not list to an unknown batch, and reopen the broadcast.
-
-    A claim of which a restored database knows nothing may have withheld them.  Whether they were
-    sent to since is looked up; an operator decides about them.  Returns the batch's new columns.
-    """
-    content = load_batch_recipients(tx, row)
-    ended = select(Message.recipient).where(
-        Message.broadcast_id == row.broadcast_id,
-        Message.batch_id == row.id,
-        Message.status.in_(ENDED),
-    )
-    kept = listed | set(tx.execute(ended).scalars())
-    pairs = list(zip(content.recipient_indexes, content.recipients, strict=True))
-    aside = [(index, phone) for index, phone in pairs if phone not in kept]
-    if not aside:
-        return {}
-    now = ctx.now()
-    created = split_off(
-        tx,
-        row,
-        broadcast.public_id,
-        start=find_free_start(tx, row),
-        size=len(aside),
-        recipient_indexes=[index for index, _ in aside],
-        recipients=[phone for _, phone in aside],
-        state=_S.UNKNOWN,
-        unknown_at=now,
-        next_reconcile_at=now,
-    )
-    _forget_submitted(tx, created)
-    reopen_broadcast(tx, broadcast)
-    bound = logger.bind(client_reference=row.client_reference, recipients=len(aside))
-    bound.warning("sinch lists fewer recipients of a restored batch: the others are looked up")
-    remaining = [index for index, phone in pairs if phone in kept]
-    values = {"size": len(remaining), "recipient_indexes": remaining, "rollup_dirty": True}
-    return values | ({"next_report_at": None} if row.ended >= len(remaining) else {})
-
-
-def _forget_submitted(tx: Connection, batch: Row[Any]) -> None:
-    """Take back reports that said of a whole batch that Sinch has it."""
-    reported = [
-        Message.broadcast_id == batch.broadcast_id,
-        Message.batch_id == batch.id,
-        Message.status == MessageStatus.SUBMITTED,
-    ]
-    codes = Counter(tx.execute(select(Message.code).where(*reported)).scalars())
-    for code, messages in codes.items():
-        count = update(DeliveryCount).where(
-            DeliveryCount.broadcast_id == batch.broadcast_id,
-            DeliveryCount.status == MessageStatus.SUBMITTED,
-            DeliveryCount.code == (NONE if code is None else code),
-        )
-        tx.execute(count.values(messages=DeliveryCount.messages - messages))
-    unreported = {"status": None, "code": None, "status_at": None, "recorded_at": None}
-    tx.execute(update(Message).where(*reported).values(unreported))
 
 
 def _log_move(row: Row[Any], values: dict[str, Any]) -> None:
