@@ -149,6 +149,14 @@ def reopen_broadcast(tx: Connection, broadcast: Row[Any]) -> None:
     tx.execute(reopened.values(status=status, completed_at=None, all_reported_at=None))
 
 
+def await_reports(tx: Connection, broadcast_id: int) -> None:
+    """Await reports again: Sinch has a batch of which none were awaited."""
+    reported = update(Broadcast).where(
+        Broadcast.id == broadcast_id, Broadcast.all_reported_at.is_not(None)
+    )
+    tx.execute(reported.values(all_reported_at=None))
+
+
 def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:
     """Choose the final status of a broadcast from its number of batches by state.
 

@@ -142,7 +142,7 @@ def resolve_batch(
             if cancelled:
                 raise Conflict("Its broadcast is cancelled: the batch cannot be sent again.")
             values |= {"unknown_at": None, "reconcile_attempts": 0, "not_found_count": 0}
-            values |= {"absent_at": None, "absent_before_at": None}
+            values |= {"absent_at": None, "absent_before_at": None, "sinch_id": None}
             _allow_another_attempt(tx, batch)
             forget_use(tx, batch.id)
             reopen_broadcast(tx, broadcast)

@@ -17,6 +17,7 @@ from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.db.prepared import Prepared, PreparedUpdate
 from app.sms.context import Context
+from app.sms.lifecycle.finalize import await_reports
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, FINAL, BatchState, BroadcastStatus, CancelRequestState
@@ -74,10 +75,7 @@ def confirm_accepted(tx: Connection, ctx: Context, batch: ReportedBatch) -> bool
         values |= mark_duplicate(tx, row, batch.status, duplicate_sinch_ids)
     _set(tx, row, **values)
     if batch.status in FINAL:
-        # Reports are awaited again.
-        broadcast = update(Broadcast).where(Broadcast.id == row.broadcast_id)
-        all_reported = broadcast.where(Broadcast.all_reported_at.is_not(None))
-        tx.execute(all_reported.values(all_reported_at=None))
+        await_reports(tx, row.broadcast_id)
     return True
 
 

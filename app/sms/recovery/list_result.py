@@ -29,21 +29,21 @@ class ListFinding(StrEnum):
 class ListResult:
     """A finding; `sinch_id` is the oldest batch, `duplicate_sinch_ids` are further copies.
 
-    `part` are the recipients that the list shows if these are fewer than ours.
+    `listed` are the recipients that the list shows if they are others than ours, and may be.
     """
 
     finding: ListFinding
     sinch_id: str | None = None
     duplicate_sinch_ids: tuple[str, ...] = ()
-    part: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
 
 
 def classify_list(
-    batches: Sequence[SinchBatch], recipients: Sequence[str], *, may_be_part: bool = False
+    batches: Sequence[SinchBatch], recipients: Sequence[str], *, may_differ: bool = False
 ) -> ListResult:
     """Classify the listed batches with our reference, given the recipients we sent to.
 
-    `may_be_part` is True if the batch may have been sent to some of them only.
+    `may_differ` is True if it may have been sent to others: then one of them is enough.
     """
     if not batches:
         return ListResult(ListFinding.ABSENT)
@@ -51,13 +51,15 @@ def classify_list(
     oldest = min(reversed(batches), key=lambda batch: batch.created_at or _EARLIEST)
     spellings = {respell(recipient): recipient for recipient in recipients}
     listed = _spell_as_sent(oldest, spellings)
-    part = listed if may_be_part and listed and listed < set(recipients) else frozenset[str]()
-    expected = part or set(recipients)
+    others = listed if may_differ and listed != set(recipients) else frozenset[str]()
+    expected = others or set(recipients)
     if any(batch.canceled or _spell_as_sent(batch, spellings) != expected for batch in batches):
         return ListResult(ListFinding.MISMATCH, oldest.id)
+    if expected.isdisjoint(recipients):
+        return ListResult(ListFinding.MISMATCH, oldest.id, listed=others)
     duplicate_sinch_ids = tuple(batch.id for batch in batches if batch.id != oldest.id)
     finding = ListFinding.MULTIPLE if duplicate_sinch_ids else ListFinding.FOUND
-    return ListResult(finding, oldest.id, duplicate_sinch_ids, part)
+    return ListResult(finding, oldest.id, duplicate_sinch_ids, others)
 
 
 def _spell_as_sent(batch: SinchBatch, spellings: Mapping[str, str]) -> frozenset[str]:

@@ -27,7 +27,7 @@ from app.sms.audience.chunks import (
     make_reference,
 )
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import finalize_in, has_open_batches, lock_broadcast
+from app.sms.lifecycle.finalize import finalize_in, lock_broadcast
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
@@ -46,7 +46,7 @@ from app.sms.recovery.list_result import (
     classify_list,
     is_proven_absent,
 )
-from app.sms.recovery.restored_recipients import set_others_aside
+from app.sms.recovery.restored_recipients import believe_list
 
 # Batches of withheld recipients are numbered from 1: if there are any, there are the first ones.
 _WITHHELD_LOOKED_UP = 3
@@ -66,13 +66,13 @@ _BATCHES = table_of(Batch)
 class _Case:
     """A batch to look up: its row, its recipients, and the earliest time Sinch may have got it.
 
-    `may_be_part` is True if it may have been sent to some of these recipients only.
+    `may_differ` is True if it may have been sent to other recipients than these.
     """
 
     batch: Row[Any]
     recipients: list[str]
     since: datetime
-    may_be_part: bool
+    may_differ: bool
 
 
 def reconcile_due_batches(ctx: Context, *, limit: int = 50) -> int:
@@ -159,7 +159,7 @@ def _look_up(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
     batches = _list(ctx, case.batch.client_reference, case.since, within_s)
     if batches is None:
         return None
-    return classify_list(batches, case.recipients, may_be_part=case.may_be_part)
+    return classify_list(batches, case.recipients, may_differ=case.may_differ)
 
 
 def _look_up_parts(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
@@ -209,6 +209,8 @@ def _needs_control(ctx: Context, case: _Case, result: ListResult | None) -> bool
     batch = case.batch
     if result is None or result.finding is not ListFinding.ABSENT or batch.state is not _S.UNKNOWN:
         return False
+    if batch.sinch_id is not None:
+        return False  # a report has shown that Sinch has it
     return is_proven_absent(
         ctx.rules,
         lists=batch.not_found_count + 1,
@@ -244,7 +246,8 @@ def _apply(
     """Move the batch unless it has moved since it was read.  Returns its state."""
     broadcast = lock_broadcast(tx, case.batch.broadcast_id)
     row = tx.execute(_select_batch(case.batch.id).with_for_update()).one()
-    if (row.state, row.attempt) != (case.batch.state, case.batch.attempt):
+    before = case.batch
+    if (row.state, row.attempt, row.size) != (before.state, before.attempt, before.size):
         return BatchState(row.state)
     if row.reconcile_attempts != case.batch.reconcile_attempts and not (result and result.sinch_id):
         return BatchState(row.state)  # simultaneous look-ups count once
@@ -253,8 +256,8 @@ def _apply(
         return _S.ACCEPTED if _is_known(row) else _check_accepted(tx, ctx, row, broadcast, result)
     values = _choose_values(ctx, row, result, control_found=control_found)
     status = broadcast.status
-    if result and result.part:
-        values |= set_others_aside(tx, ctx, row, broadcast, result.part)
+    if result and result.listed:
+        values |= believe_list(tx, ctx, row, broadcast, result)
     if result and result.finding in (ListFinding.FOUND, ListFinding.MULTIPLE):
         cancelled = status is BroadcastStatus.CANCELLED
         values |= accept_values(ctx, sinch_id=result.sinch_id, cancelled=cancelled)
@@ -263,7 +266,7 @@ def _apply(
         values |= mark_duplicate(tx, row, status, duplicate_sinch_ids)
     UPDATE_BATCH.run(tx, row.id, values)
     _log_move(row, values)
-    if values["state"] is not row.state and not has_open_batches(tx, row.broadcast_id):
+    if values["state"] is not row.state or (result and result.listed):
         finalize_in(tx, ctx, row.broadcast_id)
     return BatchState(values["state"])
 
@@ -311,30 +314,35 @@ def _check_accepted(
     }
     if result and result.sinch_id:
         values |= {"sinch_id": row.sinch_id or result.sinch_id, "next_reconcile_at": None}
-        if result.part:
-            values |= set_others_aside(tx, ctx, row, broadcast, result.part)
+        if result.listed:
+            values |= believe_list(tx, ctx, row, broadcast, result)
         if result.finding is not ListFinding.FOUND:
             bound = logger.bind(client_reference=row.client_reference)
             bound.error("sinch lists an accepted batch otherwise than it was sent")
     UPDATE_BATCH.run(tx, row.id, values)
+    if result and result.listed:
+        finalize_in(tx, ctx, row.broadcast_id)
     return _S.ACCEPTED
 
 
-def check_recipients(ctx: Context, batch_id: int, reported: Set[str]) -> None:
-    """Keep the recipients of an accepted batch in doubt whom Sinch's full report names.
+def check_recipients(ctx: Context, batch_id: int, sinch_id: str, reported: Set[str]) -> None:
+    """Believe Sinch's full report, which names all recipients, as its list about a batch in doubt.
 
-    The others are set aside as if Sinch's list had shown this.
+    An accepted batch in doubt may be known by a report on one recipient only, from before the
+    restore: then others may have been sent to under its own reference.
     """
     with ctx.db.read() as tx:
         case = _read_case(tx, ctx, batch_id)
-    if case is None or not case.may_be_part or not reported < set(case.recipients):
+    if case is None or not case.may_differ:
+        return
+    report = SinchBatch(sinch_id, None, tuple(reported), canceled=False, created_at=None)
+    result = classify_list([report], case.recipients, may_differ=True)
+    if case.batch.state is _S.ACCEPTED and not (
+        result.listed and result.finding is ListFinding.FOUND
+    ):
         return
     with ctx.db.write() as tx:
-        broadcast = lock_broadcast(tx, case.batch.broadcast_id)
-        row = tx.execute(_select_batch(batch_id).with_for_update()).one()
-        if row.state is _S.ACCEPTED and row.size == case.batch.size:
-            values = set_others_aside(tx, ctx, row, broadcast, reported)
-            UPDATE_BATCH.run(tx, batch_id, {**values, "next_reconcile_at": None})
+        _apply(tx, ctx, case, result, control_found=False)
 
 
 def _log_move(row: Row[Any], values: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from app.sms.lifecycle.finalize import finalize_broadcast
 from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
+from app.sms.models.states import AT_SINCH
 from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.confirm import UPDATE_BATCH
 from app.sms.recovery.unknown_outcome import check_recipients
@@ -39,6 +40,7 @@ _NOT_FOUND = 404
 
 _BATCHES, _BROADCASTS, _MESSAGES = table_of(Batch), table_of(Broadcast).c, table_of(Message).c
 _NEXT_AT = _BATCHES.c.next_report_at
+_IS_AT_SINCH = _BATCHES.c.state.in_(AT_SINCH)
 _DUE = Prepared(
     select(_BATCHES, _BROADCASTS.expires_at, _BROADCASTS.options)
     .join(table_of(Broadcast), _BROADCASTS.id == _BATCHES.c.broadcast_id)
@@ -116,7 +118,7 @@ def _fetch(ctx: Context, batch: Row[Any]) -> tuple[Sequence[DeliveryReport], boo
         return [], False
     named = {phone for status in report.statuses for phone in status.recipients}
     if batch.next_reconcile_at is not None and len(named) == report.total:
-        check_recipients(ctx, batch.id, named)
+        check_recipients(ctx, batch.id, batch.sinch_id, named)
     with ctx.db.read() as tx:
         return list(read_summary(tx, report)), True
 
@@ -144,6 +146,8 @@ def _end_unreported(ctx: Context, batch: Row[Any]) -> set[int]:
             _MESSAGES.recipient.between(min(recipients), max(recipients)),
             _MESSAGES.batch_id == batch.id,
             or_(_MESSAGES.status.is_(None), _MESSAGES.status == MessageStatus.SUBMITTED),
+            # The report of a batch in doubt was fetched to learn who was sent to.
+            select(_BATCHES.c.id).where(_BATCHES.c.id == batch.id, _IS_AT_SINCH).exists(),
         )
         unreported, unknown = tx.execute(open_messages).scalars().all(), MessageStatus.UNKNOWN
         reports = [

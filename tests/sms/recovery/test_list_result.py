@@ -86,6 +86,19 @@ def test_anything_else_than_was_sent_is_a_mismatch(strange, beside_a_right_one):
     assert classify_list(listed, [ANN, BOB]).finding is ListFinding.MISMATCH
 
 
+@pytest.mark.parametrize("to", [(ANN,), (ANN, "+46700000000"), (ANN, BOB, "+46700000000")])
+def test_a_restored_batch_was_sent_to_whom_the_list_shows_if_one_of_them_is_ours(to):
+    found = classify_list([_listed(to=to)], [ANN, BOB], may_differ=True)
+
+    assert found == ListResult(ListFinding.FOUND, "A", listed=frozenset(to))
+
+
+def test_a_restored_batch_of_which_the_list_shows_none_is_a_mismatch_but_the_others_were_sent_to():
+    found = classify_list([_listed(to=(BOB,))], [ANN], may_differ=True)
+
+    assert found == ListResult(ListFinding.MISMATCH, "A", listed=frozenset([BOB]))
+
+
 def test_questions_come_at_the_models_times_then_hourly_to_day_13():
     lookups = _asked_at()
 
