@@ -205,6 +205,11 @@ def forget_session() -> str | None:
     return token
 
 
+def go_to(endpoint: str, **values: Any) -> WerkzeugResponse:
+    """Return the way to a page, after a form or instead of another page."""
+    return redirect(url_for(endpoint, **values), HTTPStatus.SEE_OTHER)
+
+
 def flash_refusal(error: ClarionError) -> None:
     """Say on the next page that nothing was done, and why."""
     flash(f"Nothing was done.\n{error.sentence.rstrip('.')}.", "warn")
@@ -357,14 +362,13 @@ def _send_to_sign_in() -> WerkzeugResponse:
     ended = _SESSION_TOKEN in session and bool(forget_session())
     is_read = request.method in _READS
     path = request.full_path.rstrip("?") if is_read else url_for("overview.show_overview")
-    target = url_for("sign_in.show_sign_in", next=path, ended=1 if ended else None)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to("sign_in.show_sign_in", next=path, ended=1 if ended else None)
 
 
 def _send_to_setup() -> WerkzeugResponse:
     if request.headers.get("HX-Request"):
         return make_response("", HTTPStatus.FORBIDDEN, {"HX-Refresh": "true"})
-    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+    return go_to("account.show_account")
 
 
 def _reject_filter(error: ValidationError) -> ResponseReturnValue:

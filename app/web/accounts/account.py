@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import segno
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import current_app, flash, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.factor import (
@@ -33,6 +33,7 @@ from app.web.accounts.sign_in import read_code, read_new_password
 from app.web.guard import (
     current_user,
     flash_refusal,
+    go_to,
     is_sent_again,
     make_page_blueprint,
     page_context,
@@ -82,7 +83,7 @@ def confirm_factor() -> str | Response | tuple[str, HTTPStatus]:
         return page, HTTPStatus.BAD_REQUEST
     except Conflict as e:
         flash_refusal(e)
-        return _go_back()
+        return go_to("account.show_account")
     return render_template("account/codes.html", codes=codes, is_new=True)
 
 
@@ -92,7 +93,7 @@ def make_new_codes() -> str | Response | tuple[str, HTTPStatus]:
     """Show new recovery codes, this once, by the present password; the old ones are void."""
     user, ctx = current_user(), page_context()
     if is_sent_again("The new codes were", "make new ones here."):
-        return _go_back()
+        return go_to("account.show_account")
     try:
         codes = renew_recovery_codes(ctx.db, ctx.clock, user.user_id, _read_password())
     except PasswordRefused as e:
@@ -112,7 +113,7 @@ def turn_factor_off() -> Response | tuple[str, HTTPStatus]:
     flash(
         "The second factor is off.\nThe codes of your app and the recovery codes are void.", "done"
     )
-    return _go_back()
+    return go_to("account.show_account")
 
 
 @blueprint.post("/account/password")
@@ -129,7 +130,7 @@ def set_password() -> Response | tuple[str, HTTPStatus]:
         return _show_account(collect_errors(e)), e.status
     start_session(token)
     flash("The password is changed.\nYou are signed out everywhere but here.", "done")
-    return _go_back()
+    return go_to("account.show_account")
 
 
 def _read_password() -> TypedPassword:
@@ -146,10 +147,6 @@ def draw_qr(text: str) -> dict[str, Any]:
         if is_dark
     )
     return {"path": "".join(squares), "side": len(matrix) + 2 * _QUIET_MODULES}
-
-
-def _go_back() -> Response:
-    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
 
 
 def _show_account(errors: dict[str, str]) -> str:

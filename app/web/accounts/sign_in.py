@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from flask import current_app, redirect, render_template, request, url_for
+from flask import current_app, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.factor import CodeRefused, TypedCode
@@ -27,6 +27,7 @@ from app.web.guard import (
     find_half,
     find_user,
     forget_session,
+    go_to,
     make_page_blueprint,
     open_page,
     page_context,
@@ -67,7 +68,7 @@ def sign_user_in() -> Response | tuple[str, HTTPStatus]:
         return page, HTTPStatus.UNAUTHORIZED
     if isinstance(token, CodeAwaited):
         await_code(token.token)
-        return redirect(url_for("sign_in.ask_for_code", next=target), HTTPStatus.SEE_OTHER)
+        return go_to("sign_in.ask_for_code", next=target)
     start_session(token)
     return redirect(target, HTTPStatus.SEE_OTHER)
 
@@ -117,7 +118,7 @@ def read_new_password() -> str:
 
 def _ask_again(target: str) -> Response:
     """Ask for the password again.  The cookie stays: it may have a session by now."""
-    return redirect(url_for("sign_in.show_sign_in", next=target, late=1), HTTPStatus.SEE_OTHER)
+    return go_to("sign_in.show_sign_in", next=target, late=1)
 
 
 @blueprint.post("/logout")
@@ -126,7 +127,7 @@ def sign_out() -> Response:
     """End this session."""
     if token := forget_session():
         end_session(page_context().db, token)
-    return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
+    return go_to("sign_in.show_sign_in")
 
 
 @blueprint.post("/logout/everywhere")
@@ -135,7 +136,7 @@ def sign_out_everywhere() -> Response:
     """End all sessions of the user."""
     end_all_sessions(page_context().db, current_user().user_id)
     forget_session()
-    return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
+    return go_to("sign_in.show_sign_in")
 
 
 @blueprint.get("/invite/<token>")
@@ -164,8 +165,8 @@ def set_password(token: str) -> Response | tuple[str, HTTPStatus]:
         page = render_template("invite.html", token=token, user_name=user.name, errors=errors)
         return page, HTTPStatus.BAD_REQUEST
     except SignInRefused:  # after wrong tries: the password is set, and the user signs in later
-        return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
+        return go_to("sign_in.show_sign_in")
     if isinstance(session_token, CodeAwaited):  # set up meanwhile, in another window
-        return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
+        return go_to("sign_in.show_sign_in")
     start_session(session_token)
-    return redirect(url_for("overview.show_overview"), HTTPStatus.SEE_OTHER)
+    return go_to("overview.show_overview")

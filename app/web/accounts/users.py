@@ -9,7 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import current_app, flash, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import ROLE_SENTENCES, Role
@@ -30,6 +30,7 @@ from app.http.reasons import capitalize
 from app.web.guard import (
     current_user,
     describe_actor,
+    go_to,
     is_sent_again,
     make_page_blueprint,
     page_context,
@@ -57,7 +58,7 @@ def create() -> str | Response | tuple[str, HTTPStatus]:
         errors = {"role": "Choose one of the five."}
         return _show_list(name, "", errors), HTTPStatus.BAD_REQUEST
     if is_sent_again("Their link was", "open the user and make a new one."):
-        return redirect(url_for("users.list_all"), HTTPStatus.SEE_OTHER)
+        return go_to("users.list_all")
     try:
         token = create_user(ctx.db, ctx.clock, name, role, actor=describe_actor())
     except (BadInput, Conflict) as e:
@@ -88,7 +89,7 @@ def remove(user_id: int) -> Response:
     ctx, user = page_context(), _find_other(user_id)
     remove_user(ctx.db, ctx.clock, user.name, actor=describe_actor())
     flash(f"{user.name} is removed.\nTheir name stays on what they did.", "done")
-    return redirect(url_for("users.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("users.list_all")
 
 
 @blueprint.post("/users/<int:user_id>/role")
@@ -102,7 +103,7 @@ def set_role(user_id: int) -> Response:
         flash(f"{user.name} has the role {role.value} now.\nThey have to sign in again.", "done")
     else:
         flash(f"{user.name} has the role {role.value} already.\nNothing was changed.", "done")
-    return _go_to(user_id)
+    return go_to("users.show", user_id=user_id)
 
 
 @blueprint.post("/users/<int:user_id>/link")
@@ -111,7 +112,7 @@ def make_new_link(user_id: int) -> str | Response:
     """Show a new link: void the password if there is one, and end the link before."""
     ctx, user = page_context(), _find_other(user_id)
     if is_sent_again("The new link was", "make another here."):
-        return _go_to(user_id)
+        return go_to("users.show", user_id=user_id)
     make = reset_user if user.has_password else invite_user
     token = make(ctx.db, ctx.clock, user.name, actor=describe_actor())
     return _show_one(_find(user_id), shown_once=_describe_link(token))
@@ -176,7 +177,3 @@ def _show_list(name: str, role: str, errors: dict[str, Any], *, shown_once: str 
         errors=errors,
         shown_once=shown_once,
     )
-
-
-def _go_to(user_id: int) -> Response:
-    return redirect(url_for("users.show", user_id=user_id), HTTPStatus.SEE_OTHER)

@@ -4,7 +4,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -24,6 +24,7 @@ from app.sms.context import Context
 from app.sms.models.cap import ALL, KEY, CapPeriod, CapUnit
 from app.web.guard import (
     describe_actor,
+    go_to,
     make_page_blueprint,
     page_context,
     read_once,
@@ -69,7 +70,7 @@ def set_one() -> Response | tuple[str, HTTPStatus]:
         "What waited for it and fits goes on within seconds.",
         "done",
     )
-    return _go_back()
+    return go_to("caps.list_all")
 
 
 @blueprint.post("/caps/remove")
@@ -83,7 +84,7 @@ def remove() -> Response:
         flash("Nothing was done.\nThere is no such cap any more.", "warn")
     else:
         flash("The cap is removed.\nWhat waited for it goes on within seconds.", "done")
-    return _go_back()
+    return go_to("caps.list_all")
 
 
 def _read_cap(client: str, kind: str) -> CapName:
@@ -149,7 +150,3 @@ def _describe(cap: dict[str, Any], currency: str) -> dict[str, Any]:
         "left": show(cap["left"]) if "left" in cap else "",
         "resets_at": datetime.fromisoformat(resets_at) if resets_at else None,
     }
-
-
-def _go_back() -> Response:
-    return redirect(url_for("caps.list_all"), HTTPStatus.SEE_OTHER)

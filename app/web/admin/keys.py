@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
@@ -22,6 +22,7 @@ from app.keys.store import KeyOptions, create_key, has_ended, list_keys, revoke_
 from app.web.guard import (
     describe_actor,
     flash_refusal,
+    go_to,
     is_sent_again,
     make_page_blueprint,
     page_context,
@@ -57,7 +58,7 @@ def create() -> str | Response | tuple[str, HTTPStatus]:
     try:
         options = _read_options(ctx.now())
         if is_sent_again("The new key was", _REVOKE_IT):
-            return _go_back()
+            return go_to("keys.list_all")
         row, key = create_key(
             ctx.db, ctx.clock, typed["name"].strip(), options, actor=describe_actor()
         )
@@ -74,12 +75,12 @@ def replace(key_id: int) -> str | Response:
     ctx = page_context()
     ends_at = ctx.now() + _OVERLAP
     if is_sent_again("The new key was", _REVOKE_IT):
-        return _go_back()
+        return go_to("keys.list_all")
     try:
         row, key = rotate_key(ctx.db, ctx.clock, key_id, ends_at=ends_at, actor=describe_actor())
     except Conflict as e:
         flash_refusal(e)
-        return _go_back()
+        return go_to("keys.list_all")
     return _show_key(key, f"The new key of {row.client}; the one before works for 24 hours more")
 
 
@@ -92,9 +93,9 @@ def revoke(key_id: int) -> Response:
         row = revoke_key(ctx.db, ctx.clock, key_id, actor=describe_actor())
     except Conflict as e:
         flash_refusal(e)
-        return _go_back()
+        return go_to("keys.list_all")
     flash(f"Key {key_id} of {row.client} is revoked.\nIt is refused within 5 seconds.", "done")
-    return _go_back()
+    return go_to("keys.list_all")
 
 
 @blueprint.post("/keys/restored/revoke")
@@ -105,7 +106,7 @@ def revoke_restored() -> Response:
     ended = end_restored_keys(ctx.db, ctx.clock, actor=describe_actor())
     detail = f"{_count(ended)} refused within 5 seconds."
     flash(f"The keys that came back are revoked.\n{detail}", "done")
-    return _go_back()
+    return go_to("keys.list_all")
 
 
 @blueprint.post("/keys/restored/keep")
@@ -115,7 +116,7 @@ def keep_restored() -> Response:
     ctx = page_context()
     kept = keep_restored_keys(ctx.db, ctx.clock, actor=describe_actor())
     flash(f"The keys that came back are kept.\n{_count(kept)} in use as before.", "done")
-    return _go_back()
+    return go_to("keys.list_all")
 
 
 def _count(keys: int) -> str:
@@ -192,7 +193,3 @@ def _describe_state(key: Row[Any], now: datetime) -> str:
         return kind
     end = clock_time(key.expires_at, now)
     return f"Ended {end}" if has_ended(key, now) else f"{kind}, until {end}"
-
-
-def _go_back() -> Response:
-    return redirect(url_for("keys.list_all"), HTTPStatus.SEE_OTHER)

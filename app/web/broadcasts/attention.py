@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import current_app, flash, render_template, request
 from marshmallow import ValidationError
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
@@ -26,7 +26,7 @@ from app.sms.recovery.attention import (
 from app.sms.recovery.routes import DecisionSchema
 from app.web.broadcasts.history import describe_entry
 from app.web.broadcasts.states import name_row
-from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
+from app.web.guard import describe_actor, flash_refusal, go_to, make_page_blueprint, require_role
 from app.web.new.figures import read_micros, say_about
 from app.web.new.frame import go_to_broadcast
 from app.web.words import clock_time, say_duration, texts
@@ -98,7 +98,7 @@ def _show(reference: str, *, error: str, note: str) -> Response | str:
     rows = find_attention(ctx, limit=1, reference=reference)
     if not rows:
         flash("Nothing to decide.\nThe batch needs no decision any more.", "done")
-        return redirect(url_for("overview.show_overview"), HTTPStatus.SEE_OTHER)
+        return go_to("overview.show_overview")
     batch = rows[0]
     likely, why = _LIKELY[batch.attention]
     return render_template(

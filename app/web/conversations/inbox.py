@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import current_app, flash, render_template, request
 from marshmallow import Schema, ValidationError, fields, validate
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
@@ -42,6 +42,7 @@ from app.web.guard import (
     current_user,
     describe_actor,
     flash_refusal,
+    go_to,
     make_page_blueprint,
     require_role,
 )
@@ -155,7 +156,9 @@ def answer(text_id: int) -> Response | tuple[str, HTTPStatus]:
             production=current_app.config["PRODUCTION"],
         )
     except RequestRunning:
-        return _go_to(text_id)  # a second press, while the first one is at Sinch
+        return go_to(
+            "inbox.show_thread", text_id=text_id
+        )  # a second press, while the first one is at Sinch
     except (BadInput, Conflict) as e:
         return _show_thread(text_id, _describe_failure(text, e, text_id)), e.status
     except NotFound:
@@ -165,7 +168,7 @@ def answer(text_id: int) -> Response | tuple[str, HTTPStatus]:
     if is_incomplete:
         current_app.extensions["wake_workers"]()
     flash(*_say_sent(created))
-    return _go_to(text_id)
+    return go_to("inbox.show_thread", text_id=text_id)
 
 
 @blueprint.post("/inbox/<int:text_id>/judge")
@@ -176,7 +179,7 @@ def judge(text_id: int) -> Response | tuple[str, HTTPStatus]:
     suppression = view_thread(ctx, text_id).suppression
     if suppression is None or not suppression.needs_review:
         flash("Nothing to decide.\nThe text was judged meanwhile.", "done")
-        return _go_to(text_id)
+        return go_to("inbox.show_thread", text_id=text_id)
     form = {name: request.form.get(name, "") for name in ("meant", "note")}
     try:
         judgement = JudgementSchema().load(form)
@@ -192,7 +195,7 @@ def judge(text_id: int) -> Response | tuple[str, HTTPStatus]:
         carry_out_judgement(suppression, judgement["meant"], actor=actor, note=note)
     except Conflict as e:
         flash_refusal(e)
-    return _go_to(text_id)
+    return go_to("inbox.show_thread", text_id=text_id)
 
 
 def carry_out_judgement(suppression: Row[Any], meant: str, *, actor: str, note: str) -> None:
@@ -209,10 +212,6 @@ def carry_out_judgement(suppression: Row[Any], meant: str, *, actor: str, note: 
 def _load(schema: type[Schema]) -> dict[str, Any]:
     query: dict[str, Any] = schema().load(request.args.to_dict())
     return query
-
-
-def _go_to(text_id: int) -> Response:
-    return redirect(url_for("inbox.show_thread", text_id=text_id), HTTPStatus.SEE_OTHER)
 
 
 def _describe_failure(text: str, error: ClarionError, text_id: int) -> Draft:

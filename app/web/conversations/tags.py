@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -12,7 +12,7 @@ from app.subscribers.attributes import normalise_tag
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.tags import tags
 from app.subscribers.tags.schemas import TagChangeSchema, TagQuerySchema, TagSchema
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 from app.web.words import people
 
 blueprint = make_page_blueprint("tag_pages")
@@ -41,7 +41,7 @@ def create() -> Response | tuple[str, HTTPStatus]:
     except (BadInput, Conflict) as e:
         return _show_list(name, _explain(e)), e.status
     flash(f"The tag {new['name']} is made.\nNo one has it yet.", "done")
-    return redirect(url_for("tag_pages.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("tag_pages.list_all")
 
 
 @blueprint.get("/tags/<tag>")
@@ -65,7 +65,7 @@ def change(tag: str) -> Response | tuple[str, HTTPStatus]:
     except (BadInput, Conflict) as e:
         return _show(tag, name, _explain(e)), e.status
     flash("Kept.\nPeople who have the tag keep it.", "done")
-    return redirect(url_for("tag_pages.show", tag=changes["name"]), HTTPStatus.SEE_OTHER)
+    return go_to("tag_pages.show", tag=changes["name"])
 
 
 @blueprint.get("/tags/<tag>/delete")
@@ -82,7 +82,7 @@ def delete(tag: str) -> Response:
     name = _normalise(tag)
     removed = tags.delete_tag(current_subscriber_context(), name, actor=describe_actor())
     flash(f"The tag {name} is deleted.\n{_say_removed(removed)}", "done")
-    return redirect(url_for("tag_pages.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("tag_pages.list_all")
 
 
 def _say_removed(removed: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from marshmallow import Schema, fields, validate
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
@@ -27,7 +27,7 @@ from app.sms.context import Context
 from app.sms.current import current_context
 from app.text.lookalikes import find_non_gsm_characters
 from app.text.segments import measure_text
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 
 blueprint = make_page_blueprint("template_pages")
 
@@ -103,7 +103,7 @@ def create() -> Response | tuple[str, HTTPStatus]:
         errors = {"name": e.sentence}
         return _show_form(None, name, rows, errors), HTTPStatus.CONFLICT
     flash(f"The template {new['name']} is kept.\nA new broadcast can use it.", "done")
-    return _go_to(PEOPLE_CLIENT, new["name"])
+    return go_to("template_pages.show", client=PEOPLE_CLIENT, name=new["name"])
 
 
 @blueprint.get("/templates/<client>/<name>")
@@ -149,7 +149,7 @@ def change(client: str, name: str) -> Response | tuple[str, HTTPStatus]:
         flash("Nothing was changed.\nThe texts are those of the newest version.", "done")
     else:
         flash(f"Version {stored.version} is kept.\nBroadcasts made from now on use it.", "done")
-    return _go_to(client, name)
+    return go_to("template_pages.show", client=client, name=name)
 
 
 @blueprint.post("/templates/<client>/<name>/archive")
@@ -158,7 +158,7 @@ def archive(client: str, name: str) -> Response:
     """Archive a template."""
     templates.archive_template(_as(client), name, actor=_name_actor())
     flash(f"The template {name} is archived.\nNo new broadcast uses it.", "done")
-    return redirect(url_for("template_pages.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("template_pages.list_all")
 
 
 def describe_size(text: str) -> str:
@@ -251,7 +251,3 @@ def _show_form(
 def _say(reasons: Any) -> str:
     """Return the first of the reasons of a field, as a sentence begins."""
     return capitalize(find_first(reasons))
-
-
-def _go_to(client: str, name: str) -> Response:
-    return redirect(url_for("template_pages.show", client=client, name=name), HTTPStatus.SEE_OTHER)

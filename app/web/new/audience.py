@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from marshmallow import ValidationError
 
 from app.accounts.roles import Role
@@ -22,7 +22,7 @@ from app.subscribers.audiences.schemas import AudienceSchema, SavedAudienceSchem
 from app.subscribers.lists.phone_list import SortedPhones
 from app.subscribers.lists.reader import ENCODINGS, UnusableFile
 from app.subscribers.tags.tags import list_tag_names
-from app.web.guard import describe_actor, make_page_blueprint, require_role, takes_file
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role, takes_file
 from app.web.new.conditions import (
     OPERATIONS,
     REMOVE,
@@ -111,7 +111,7 @@ def change(draft_id: str) -> Any:
         return go_to_step(draft_id, "audience")
     go = request.form.get("go", "")
     if go == "condition" or go.startswith(REMOVE):
-        return redirect(url_for("new_audience.show", draft_id=draft_id, _anchor="conditions"), 303)
+        return go_to("new_audience.show", draft_id=draft_id, _anchor="conditions")
     return go_on(draft_id, "audience", "when")
 
 

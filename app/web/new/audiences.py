@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -12,7 +12,7 @@ from app.http.arguments import load_fields
 from app.subscribers.audiences import saved
 from app.subscribers.audiences.schemas import SavedAudienceChangeSchema, SavedAudienceQuerySchema
 from app.subscribers.current import current_subscriber_context
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 from app.web.new.conditions import say_audience
 from app.web.new.frame import say_error
 from app.web.words import find_zone
@@ -39,7 +39,7 @@ def rename(name: str) -> Response | tuple[str, HTTPStatus]:
     except (BadInput, Conflict) as e:
         return _show(error=say_error(e), wrong=name, typed=typed), e.status
     flash(f"It is {changes['name']} now.\nDrafts and broadcasts that copied it stay.", "done")
-    return redirect(url_for("audience_pages.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("audience_pages.list_all")
 
 
 @blueprint.post("/audiences/<name>/delete")
@@ -48,7 +48,7 @@ def delete(name: str) -> Response:
     """Delete a saved audience."""
     saved.delete_saved(current_subscriber_context(), name, actor=describe_actor())
     flash(f"The audience {name} is deleted.\nIts people, drafts and broadcasts stay.", "done")
-    return redirect(url_for("audience_pages.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("audience_pages.list_all")
 
 
 def _show(**facts: Any) -> str:

@@ -1,9 +1,8 @@
 """Pages of drafts: the list, the beginning of a new one, its end."""
 
-from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -12,7 +11,7 @@ from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
 from app.sms.current import current_context
 from app.sms.drafts.again import copy_broadcast
 from app.sms.drafts.store import DraftSent, delete_draft, list_drafts
-from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
+from app.web.guard import current_user, describe_actor, go_to, make_page_blueprint, require_role
 from app.web.new.frame import go_to_broadcast, go_to_step
 from app.web.new.text import select_typed, show_text
 
@@ -62,4 +61,4 @@ def delete(draft_id: str) -> Response:
     except DraftSent as e:
         return go_to_broadcast(e.facts["broadcast_id"])
     flash("Deleted.\nThe draft is gone.", "done")
-    return redirect(url_for("drafts.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("drafts.list_all")

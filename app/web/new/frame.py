@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request, url_for
 from marshmallow import ValidationError
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
@@ -17,7 +17,7 @@ from app.sms.drafts.count import DraftCount, TextCount, has_few_people
 from app.sms.drafts.request import find_open_names
 from app.sms.drafts.store import DraftSent, find_draft, save_draft
 from app.subscribers.lists.phone_list import SortedPhones
-from app.web.guard import current_user
+from app.web.guard import current_user, go_to
 from app.web.new.figures import list_sums, list_times, say_all_done, say_sample
 from app.web.words import find_zone
 
@@ -163,13 +163,12 @@ def go_on(draft_id: str, step: str, following: str) -> Response:
 
 def go_to_step(draft_id: str, step: str) -> Response:
     """Return the way to a step."""
-    return redirect(url_for(f"new_{step}.show", draft_id=draft_id), HTTPStatus.SEE_OTHER)
+    return go_to(f"new_{step}.show", draft_id=draft_id)
 
 
 def go_to_broadcast(broadcast_id: str) -> Response:
     """Return the way to a broadcast's page."""
-    target = url_for("broadcasts.show_broadcast", broadcast_id=broadcast_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to("broadcasts.show_broadcast", broadcast_id=broadcast_id)
 
 
 def say_error(error: ValidationError | ClarionError) -> str:

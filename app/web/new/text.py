@@ -4,10 +4,9 @@ The text is written in the box, or it is a template; what was written before sta
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import current_app, flash, render_template, request
 from marshmallow import ValidationError
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
@@ -39,7 +38,7 @@ from app.subscribers.lists.phone_list import SortedPhones
 from app.subscribers.profiles.queries import look_up_subscribers
 from app.subscribers.profiles.search import find_by_name
 from app.text.lookalikes import suggest_gsm_text
-from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
+from app.web.guard import current_user, describe_actor, go_to, make_page_blueprint, require_role
 from app.web.new.figures import (
     describe_cheaper,
     describe_count,
@@ -99,8 +98,7 @@ def change(draft_id: str) -> Response | Any:
         return go_to_search("new_text.show", sought, draft_id=draft_id, _anchor="preview")
     if go == "cheaper" or go.startswith("person-"):
         person = go.removeprefix("person-") if go != "cheaper" else None
-        target = url_for("new_text.show", draft_id=draft_id, person=person)
-        return redirect(target, HTTPStatus.SEE_OTHER)
+        return go_to("new_text.show", draft_id=draft_id, person=person)
     return go_on(draft_id, "text", "audience")
 
 
@@ -248,7 +246,7 @@ def _count(
 def _send_test(draft_id: str, typed: Mapping[str, Any]) -> Response | Any:
     """Send the text to the user's own number, and say what came of it."""
     ctx, user = current_context(), current_user()
-    back = redirect(url_for("new_text.show", draft_id=draft_id), HTTPStatus.SEE_OTHER)
+    back = go_to("new_text.show", draft_id=draft_id)
     try:
         phone = read_number(read_text("phone"))
         set_phone(ctx.db, ctx.clock, user.user_id, phone, actor=describe_actor())

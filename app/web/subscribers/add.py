@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
@@ -13,7 +13,7 @@ from app.errors import Conflict
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles.crud import create_subscriber
 from app.subscribers.profiles.schemas import SubscriberSchema
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 from app.web.subscribers.wording import DETAIL_MISTAKES, list_wrong_fields, read_number, split_tags
 
 blueprint = make_page_blueprint("add_person")
@@ -52,8 +52,7 @@ def add() -> Response | tuple[str, HTTPStatus]:
     except Conflict as e:
         person_id = e.facts["subscriber_id"]
         flash("Nothing was added.\nThe number is one of this person already.", "warn")
-    target = url_for("person.show_person", subscriber_id=person_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to("person.show_person", subscriber_id=person_id)
 
 
 def _make_body(form: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:

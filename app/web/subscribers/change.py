@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response as FlaskResponse
-from flask import current_app, flash, jsonify, redirect, render_template, request, url_for
+from flask import current_app, flash, jsonify, render_template, request
 from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
@@ -21,7 +21,7 @@ from app.subscribers.profiles.person_export import export_person
 from app.subscribers.profiles.queries import Person
 from app.subscribers.profiles.response_schemas import PersonExportSchema
 from app.subscribers.profiles.schemas import DetailsSchema
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 from app.web.subscribers.erase import find_person
 from app.web.subscribers.wording import (
     DETAIL_MISTAKES,
@@ -71,8 +71,7 @@ def change(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     if errors:
         return _show(person, form, errors), HTTPStatus.BAD_REQUEST
     flash("Changed.\nTexts that are sent from now on use it.", "done")
-    target = url_for("person.show_person", subscriber_id=subscriber_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to("person.show_person", subscriber_id=subscriber_id)
 
 
 @blueprint.get("/people/<id:subscriber_id>/data.json")

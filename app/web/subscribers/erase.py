@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -11,7 +11,7 @@ from app.sms.current import current_context
 from app.sms.privacy.erase import erase_subscriber
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles.queries import Person, view_subscriber
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 from app.web.subscribers.wording import show_name
 
 blueprint = make_page_blueprint("erase_person")
@@ -44,7 +44,7 @@ def erase(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
         )
     else:
         flash("Erased.\nNothing of the person is left but counts and the sealed mark.", "done")
-    return redirect(url_for("people.list_people"), HTTPStatus.SEE_OTHER)
+    return go_to("people.list_people")
 
 
 def find_person(subscriber_id: str) -> Person:

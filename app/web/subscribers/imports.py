@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response as FlaskResponse
-from flask import current_app, flash, make_response, redirect, render_template, request, url_for
+from flask import current_app, flash, make_response, render_template, request
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
@@ -23,7 +23,14 @@ from app.subscribers.imports.models import ImportOptions, ImportStatus
 from app.subscribers.imports.schemas import ImportQuerySchema, list_warnings, show_import
 from app.subscribers.imports.upload import FileTooLarge, is_staged, stage_file, start_staged
 from app.subscribers.lists.reader import DEFAULT_ENCODING, ENCODINGS, UnusableFile
-from app.web.guard import current_user, flash_refusal, make_page_blueprint, require_role, takes_file
+from app.web.guard import (
+    current_user,
+    flash_refusal,
+    go_to,
+    make_page_blueprint,
+    require_role,
+    takes_file,
+)
 from app.web.subscribers import columns, row_ledger
 from app.web.words import say_duration
 
@@ -87,7 +94,7 @@ def upload() -> Response | tuple[str, HTTPStatus]:
         return _give_up(row, f"A file may have {ctx.rules.import_max_bytes:,} bytes.", encoding)
     except (UnusableFile, Conflict) as e:
         return _give_up(row, f"{e.sentence}.", encoding)
-    return _go_to(row.public_id)
+    return go_to("import_pages.show_one", import_id=row.public_id)
 
 
 @blueprint.get("/people/imports/<id:import_id>")
@@ -117,7 +124,7 @@ def start(import_id: str) -> Response | str | tuple[str, HTTPStatus]:
     row = _find(import_id)
     if not is_staged(row):
         flash("Nothing was done.\nThe import has begun already, or has ended.", "warn")
-        return _go_to(import_id)
+        return go_to("import_pages.show_one", import_id=import_id)
     form = columns.read_form(current_subscriber_context(), row, request.form)
     if request.form.get("action") == "look" or form.errors:
         page = _show_columns(row, form)
@@ -130,7 +137,7 @@ def start(import_id: str) -> Response | str | tuple[str, HTTPStatus]:
         form.errors["columns"] = columns.say_unusable(e.sentence)
         return _show_columns(row, form), HTTPStatus.BAD_REQUEST
     current_app.extensions["wake_importer"]()
-    return _go_to(import_id)
+    return go_to("import_pages.show_one", import_id=import_id)
 
 
 @blueprint.post("/people/imports/<id:import_id>/cancel")
@@ -142,7 +149,7 @@ def cancel(import_id: str) -> Response:
         flash("Cancelled.\nWhat is written stays.", "done")
     except Conflict as e:
         flash_refusal(e)
-    return _go_to(import_id)
+    return go_to("import_pages.show_one", import_id=import_id)
 
 
 @blueprint.get("/people/imports/<id:import_id>/refused.csv", defaults={"warnings": False})
@@ -162,10 +169,6 @@ def _find(import_id: str) -> Row[Any]:
         return service.view_import(current_subscriber_context(), import_id)
     except NotFound:
         raise NotFound("There is no such import.") from None
-
-
-def _go_to(import_id: str) -> Response:
-    return redirect(url_for("import_pages.show_one", import_id=import_id), HTTPStatus.SEE_OTHER)
 
 
 def _give_up(row: Row[Any] | None, error: str, encoding: str) -> tuple[str, HTTPStatus]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
@@ -24,7 +24,7 @@ from app.subscribers.profiles.schemas import DetailsSchema
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import NewSuppressionSchema, ReleaseSchema
 from app.subscribers.tags.tags import list_tag_names
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 from app.web.subscribers.erase import find_person
 from app.web.subscribers.thread import ThreadPage, read_thread
 from app.web.subscribers.wording import (
@@ -82,7 +82,7 @@ def suppress(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
         note=body["note"] or None,
     )
     flash("Stopped.\nIt holds over every import. It is kept with your name.", "done")
-    return _go_back(subscriber_id)
+    return go_to("person.show_person", subscriber_id=subscriber_id)
 
 
 @blueprint.post("/people/<id:subscriber_id>/tags")
@@ -102,7 +102,7 @@ def add_tag(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     except BadInput as e:
         return _show_mistakes(person, {"tag": typed}, {"tag": f"{e.sentence}."})
     flash("Changed.\nBroadcasts to the tag reach them from now on.", "done")
-    return _go_back(subscriber_id)
+    return go_to("person.show_person", subscriber_id=subscriber_id)
 
 
 @blueprint.post("/people/<id:subscriber_id>/release")
@@ -117,7 +117,7 @@ def release(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
         return _show_mistakes(person, form, {"release-note": NO_NOTE})
     if person["suppression"] is None:
         flash("Nothing was done.\nTexts were allowed already.", "warn")
-        return _go_back(subscriber_id)
+        return go_to("person.show_person", subscriber_id=subscriber_id)
     manage.release_suppression(
         current_subscriber_context(),
         person["suppression"].public_id,
@@ -126,12 +126,7 @@ def release(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
         note=body["note"],
     )
     flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
-    return _go_back(subscriber_id)
-
-
-def _go_back(subscriber_id: str) -> Response:
-    target = url_for("person.show_person", subscriber_id=subscriber_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to("person.show_person", subscriber_id=subscriber_id)
 
 
 def _show_mistakes(

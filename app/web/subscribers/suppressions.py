@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from marshmallow import ValidationError
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
@@ -24,7 +24,7 @@ from app.subscribers.suppressions.schemas import (
     SuppressionQuerySchema,
 )
 from app.web.conversations.inbox import JudgementSchema, carry_out_judgement
-from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
+from app.web.guard import describe_actor, flash_refusal, go_to, make_page_blueprint, require_role
 from app.web.subscribers.thread import read_inbound
 from app.web.subscribers.wording import (
     NO_NOTE,
@@ -83,7 +83,7 @@ def add() -> Response | tuple[str, HTTPStatus]:
     # The note is in a cookie.
     to = mask_number(phone)
     flash(f"Stopped.\nTexts to {to} are stopped. It is kept with your name.", "done")
-    return redirect(url_for("suppression_pages.list_all"), HTTPStatus.SEE_OTHER)
+    return go_to("suppression_pages.list_all")
 
 
 @blueprint.get("/people/suppressions/<id:suppression_id>")
@@ -114,8 +114,7 @@ def release(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
         flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
     except Conflict as e:
         flash_refusal(e)
-    target = url_for("suppression_pages.show_one", suppression_id=suppression_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to("suppression_pages.show_one", suppression_id=suppression_id)
 
 
 @blueprint.get("/people/review")
@@ -137,7 +136,7 @@ def judge(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
         error = NO_NOTE if "note" in e.messages_dict else "Choose one of the two."
         page = _show_review(wrong_id=suppression_id, note=form["note"], error=error)
         return page, HTTPStatus.BAD_REQUEST
-    target = redirect(url_for("suppression_pages.list_to_review"), HTTPStatus.SEE_OTHER)
+    target = go_to("suppression_pages.list_to_review")
     if not (row.active and row.needs_review):
         flash("Nothing was done.\nThe text was judged meanwhile.", "warn")
         return target
