@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, tuple_
 
 from app.db.engine import Database
 
@@ -26,6 +26,19 @@ def make_page(rows: Sequence[Row[Any]], limit: int, *, key: str = "id") -> Page[
     """
     has_more = len(rows) > limit
     return Page(list(rows[:limit]), str(getattr(rows[limit - 1], key)) if has_more else None)
+
+
+def read_newest(
+    tx: Connection, query: Select[Any], key: Column[Any], *, cursor: int | None, limit: int
+) -> Page[Row[Any]]:
+    """Read the page of a list behind a cursor, the newest rows first.
+
+    `key` is a column of the query that grows with each new row.
+    """
+    query = query.order_by(key.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(key < cursor)
+    return make_page(tx.execute(query).all(), limit, key=key.name)
 
 
 def read_pages(

@@ -21,7 +21,7 @@ from app.db.audit import AuditEntry
 from app.db.base import Base, column, table_of
 from app.db.engine import Database, insert_new
 from app.db.types import BigId
-from app.pagination import Page, make_page, read_pages
+from app.pagination import Page, read_newest, read_pages
 
 # In place of the hash before the first seal.
 BEGINNING = bytes(32)
@@ -64,13 +64,9 @@ def list_entries(
     db: Database, *, only: Mapping[str, str], cursor: int | None = None, limit: int = 50
 ) -> Page[Row[Any]]:
     """List entries, the newest first; `only` gives the actor, action or subject to list."""
-    query = select(_ENTRIES).order_by(_ENTRIES.c.id.desc()).limit(limit + 1)
-    for name, value in only.items():
-        query = query.where(_ENTRIES.c[name] == value)
-    if cursor is not None:
-        query = query.where(_ENTRIES.c.id < cursor)
+    query = select(_ENTRIES).where(*(_ENTRIES.c[name] == value for name, value in only.items()))
     with db.read() as tx:
-        return make_page(tx.execute(query).all(), limit)
+        return read_newest(tx, query, _ENTRIES.c.id, cursor=cursor, limit=limit)
 
 
 def read_all(db: Database) -> Iterator[Row[Any]]:

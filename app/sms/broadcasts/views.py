@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, case, func, or_, select
 
 from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
-from app.pagination import Page, make_page
+from app.pagination import Page, read_newest
 from app.sms.analytics.delivery import DeliveryFigures, read_delivery
 from app.sms.audience.grown import HAS_GROWN
 from app.sms.broadcasts.progress import Progress, read_progress
@@ -240,14 +240,7 @@ def list_broadcasts(
 
     Without `with_threads`, what belongs to one person's thread is left out.
     """
-    query = (
-        select(_BROADCASTS)
-        .where(ctx.viewer.sees(_BROADCASTS.c.client))
-        .order_by(_BROADCASTS.c.id.desc())
-        .limit(limit + 1)
-    )
-    if cursor is not None:
-        query = query.where(Broadcast.id < cursor)
+    query = select(_BROADCASTS).where(ctx.viewer.sees(_BROADCASTS.c.client))
     if status is not None:
         query = query.where(Broadcast.status == status)
     if client is not None:
@@ -257,7 +250,7 @@ def list_broadcasts(
     if not with_threads:
         query = query.where(~_IS_IN_THREAD)
     with ctx.db.read() as tx:
-        page = make_page(tx.execute(query).all(), limit)
+        page = read_newest(tx, query, _BROADCASTS.c.id, cursor=cursor, limit=limit)
         return Page(_view(tx, ctx, page.rows), page.cursor)
 
 

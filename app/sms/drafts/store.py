@@ -13,7 +13,7 @@ from app.db.old_rows import OldRows
 from app.errors import Conflict, NotFound
 from app.ids import ID_CHARACTERS
 from app.keywords.instructions import has_instruction
-from app.pagination import Page, make_page
+from app.pagination import Page, read_newest
 from app.sms.content.placeholders import PLACEHOLDER
 from app.sms.context import Context
 from app.sms.drafts.people_file import forget_in_file
@@ -90,11 +90,9 @@ def list_drafts(ctx: Context, *, cursor: int | None = None, limit: int = 50) -> 
     """List drafts that are not sent, the newest first."""
     shown = (_DRAFTS.c[name] for name in ("id", "public_id", "title", "changed_at", "changed_by"))
     query: Select[Any] = select(*shown)
-    query = query.where(_DRAFTS.c.broadcast_id.is_(None)).order_by(_DRAFTS.c.id.desc())
-    if cursor is not None:
-        query = query.where(_DRAFTS.c.id < cursor)
+    query = query.where(_DRAFTS.c.broadcast_id.is_(None))
     with ctx.db.read() as tx:
-        return make_page(tx.execute(query.limit(limit + 1)).all(), limit)
+        return read_newest(tx, query, _DRAFTS.c.id, cursor=cursor, limit=limit)
 
 
 def delete_draft(ctx: Context, public_id: str, *, actor: str) -> None:

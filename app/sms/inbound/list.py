@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, ScalarSelect, and_, func, select
 
 from app.db.base import table_of
-from app.pagination import Page, make_page
+from app.pagination import Page, read_newest
 from app.sms.context import Context
 from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.broadcast import Broadcast
@@ -32,20 +32,10 @@ def list_inbounds(
     Texts are for all clients; the broadcast that one answers is shown to the viewer that sees it.
     Raises NotFound for an unknown broadcast.
     """
-    query = (
-        select(_INBOUNDS, _BROADCASTS.c.public_id)
-        .outerjoin(
-            _BROADCASTS,
-            and_(
-                _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id,
-                ctx.viewer.sees(_BROADCASTS.c.client),
-            ),
-        )
-        .order_by(_INBOUNDS.c.id.desc())
-        .limit(limit + 1)
+    is_answered = _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id
+    query = select(_INBOUNDS, _BROADCASTS.c.public_id).outerjoin(
+        _BROADCASTS, and_(is_answered, ctx.viewer.sees(_BROADCASTS.c.client))
     )
-    if cursor is not None:
-        query = query.where(_INBOUNDS.c.id < cursor)
     if kind is not None:
         query = query.where(_INBOUNDS.c.kind == kind)
     if since is not None:
@@ -54,8 +44,7 @@ def list_inbounds(
         if broadcast_id is not None:
             broadcast = find_broadcast(tx, ctx, broadcast_id)
             query = query.where(_INBOUNDS.c.broadcast_id == broadcast.id)
-        rows = tx.execute(query).all()
-    return make_page(rows, limit)
+        return read_newest(tx, query, _INBOUNDS.c.id, cursor=cursor, limit=limit)
 
 
 def list_texts_from(
@@ -63,11 +52,8 @@ def list_texts_from(
 ) -> Page[Row[Any]]:
     """Return a page of the inbounds from one number, the newest first."""
     query = select(_INBOUNDS).where(_INBOUNDS.c.sender == phone)
-    query = query.order_by(_INBOUNDS.c.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(_INBOUNDS.c.id < cursor)
     with ctx.db.read() as tx:
-        return make_page(tx.execute(query).all(), limit)
+        return read_newest(tx, query, _INBOUNDS.c.id, cursor=cursor, limit=limit)
 
 
 def find_inbounds(ctx: Context, sinch_ids: Sequence[str]) -> dict[str, Row[Any]]:

@@ -13,7 +13,7 @@ from app.db.base import table_of
 from app.db.old_rows import Stop, never
 from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
-from app.pagination import Page, make_page, read_pages
+from app.pagination import Page, read_newest, read_pages
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.denials import delete_some_denials
 from app.subscribers.imports.models import (
@@ -107,11 +107,8 @@ def list_imports(
 ) -> Page[Row[Any]]:
     """List imports, newest first."""
     query = select(_IMPORTS).where(ctx.viewer.sees(_IMPORTS.c.client))
-    query = query.order_by(_IMPORTS.c.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(_IMPORTS.c.id < cursor)
     with ctx.db.read() as tx:
-        return make_page(tx.execute(query).all(), limit)
+        return read_newest(tx, query, _IMPORTS.c.id, cursor=cursor, limit=limit)
 
 
 def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, String, and_, literal_column, select
 
 from app.db.base import table_of
-from app.pagination import Page, make_page
+from app.pagination import Page, read_newest
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber
 from app.subscribers.profiles.queries import LIST_WITHIN_S, Person, read_persons
@@ -52,11 +52,9 @@ def list_newest(
     ctx: SubscriberContext, *, cursor: int | None = None, limit: int = 50
 ) -> Page[Person]:
     """Return a page of subscribers, the newest first."""
-    query = select(_SUBSCRIBERS).order_by(_SUBSCRIBERS.c.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(_SUBSCRIBERS.c.id < cursor)
     with ctx.db.read() as tx:
-        page = make_page(tx.execute(query).all(), limit)
+        query = select(_SUBSCRIBERS)
+        page = read_newest(tx, query, _SUBSCRIBERS.c.id, cursor=cursor, limit=limit)
         return Page(read_persons(tx, ctx, page.rows), page.cursor)
 
 

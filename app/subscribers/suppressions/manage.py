@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.db.audit import write_audit
+from app.db.base import table_of
 from app.db.prepared import chunked
 from app.errors import Conflict, NotFound
-from app.pagination import Page, make_page
+from app.pagination import Page, read_newest
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 from app.subscribers.context import SubscriberContext
-from app.subscribers.models import Cause, ConsentKind, Scope
+from app.subscribers.models import Cause, ConsentKind, Scope, Suppression
 from app.subscribers.suppressions.store import (
     SELECT_SUPPRESSIONS,
     SuppressionRequest,
@@ -48,12 +49,10 @@ def list_suppressions(
     **filters: Cause | Scope | bool,
 ) -> Page[Row[Any]]:
     """Return a page of suppressions, the newest first; `filters` are values by column."""
-    query = SELECT_SUPPRESSIONS.order_by(_COLUMNS.id.desc()).limit(limit + 1)
-    query = query.where(*(_COLUMNS[name] == value for name, value in filters.items()))
-    if cursor is not None:
-        query = query.where(_COLUMNS.id < cursor)
+    matching = (_COLUMNS[name] == value for name, value in filters.items())
+    query = SELECT_SUPPRESSIONS.where(*matching)
     with ctx.db.read() as tx:
-        return make_page(tx.execute(query).all(), limit)
+        return read_newest(tx, query, table_of(Suppression).c.id, cursor=cursor, limit=limit)
 
 
 def look_up(ctx: SubscriberContext, phone: str) -> Row[Any] | None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, Update, insert, select, update
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import NotFound
-from app.pagination import Page, make_page
+from app.pagination import Page, read_newest
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import EventType, add_event
 from app.sms.models.reports import OutboxEvent
@@ -35,10 +35,7 @@ def list_deliveries(
         query = _VIEW.where(_DELIVERIES.c.endpoint_id == endpoint.id)
         if status is not None:
             query = query.where(_DELIVERIES.c.status == status)
-        if cursor is not None:
-            query = query.where(_DELIVERIES.c.event_id < cursor)
-        query = query.order_by(_DELIVERIES.c.event_id.desc()).limit(limit + 1)
-        return make_page(tx.execute(query).all(), limit, key="event_id")
+        return read_newest(tx, query, _DELIVERIES.c.event_id, cursor=cursor, limit=limit)
 
 
 def send_test(ctx: Context, endpoint_public_id: str) -> Row[Any]:
