@@ -158,6 +158,16 @@ def name_program() -> str:
     return " ".join([program, *more, *(["--app", app] if app else [])])
 
 
+def write_new_file(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file that does not exist.  Raises ClickException if it cannot be written."""
+    try:
+        # Half a character is written as JSON writes it, too.
+        with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            file.writelines(pieces)
+    except OSError as e:
+        raise click.ClickException(f"{path}: {e.strerror}") from e
+
+
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print rows in columns below their headers, or `empty` if there are none."""
     lines = [[str(cell) for cell in row] for row in rows]

@@ -100,7 +100,7 @@ def require_whole_form(req: Request) -> None:
 
 
 def read_stream(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the file of a form in blocks."""
+    """Yield a file in blocks."""
     while block := stream.read(BLOCK_BYTES):
         yield block
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from app.cli.command import FILE, ServiceGroup, audit_export, count_of, verified_context
+from app.cli.command import (
+    FILE,
+    ServiceGroup,
+    audit_export,
+    count_of,
+    verified_context,
+    write_new_file,
+)
 from app.cli.data.suppressions import NUMBER
 from app.subscribers.consent.verify import make_evidence, verify_ledger
 
@@ -44,10 +51,5 @@ def write_evidence(number: str, to: Path) -> None:
     audit_export("consent evidence")
     evidence = make_evidence(verified_context().subscriber_context, number)
     text = json.dumps(evidence, indent=2, ensure_ascii=False, default=lambda at: at.isoformat())
-    try:
-        # Half a character is written as JSON writes it, too.
-        with to.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text + "\n")
-    except OSError as e:
-        raise click.ClickException(f"{to} could not be written: {type(e).__name__}") from e
+    write_new_file(to, [text, "\n"])
     click.echo(f"{count_of(len(evidence['events']), 'event')}.")

@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,13 @@ from app.cli.command import (
     print_table,
     read_pairs,
     verified_context,
+    write_new_file,
 )
 from app.cli.interrupts import interrupts
 from app.csv_cells import format_lines
 from app.errors import ClarionError
 from app.http.arguments import reject_fields
+from app.http.body import read_stream
 from app.phone.reader import NO_COUNTRY
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_import
@@ -52,7 +53,6 @@ from app.subscribers.profiles.export_csv import export_subscribers
 subscribers = ServiceGroup("subscribers")
 
 EXIT_NOT_ALL_TAKEN = 1
-_BLOCK_BYTES = 1_000_000
 _LOOK_EVERY_S = 0.3
 _MAX_REASONS, _MAX_LINES = 5, 10
 
@@ -105,7 +105,7 @@ def import_file(
         if path is not None:
             audit_export(f"{'warnings' if of_warnings else 'refused'}-{row.public_id}.csv")
             lines = export_refusals(ctx, row.public_id, warnings=of_warnings)
-            _write_new(path, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
+            write_new_file(path, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
     _summarise(ctx, row)
 
 
@@ -137,7 +137,7 @@ def export_file(file: Path, delimiter: str, spreadsheet: bool) -> None:
     """Write all subscribers to a new CSV file."""
     audit_export("subscribers")
     lines = export_subscribers(verified_context().subscriber_context)
-    _write_new(file, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
+    write_new_file(file, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
 
 
 def _read_options(options: dict[str, Any]) -> ImportOptions:
@@ -168,8 +168,7 @@ def _store(ctx: SubscriberContext, file: Path, options: ImportOptions) -> str:
         raise click.UsageError(e.sentence) from e
     try:
         with file.open("rb") as opened:
-            blocks = iter(partial(opened.read, _BLOCK_BYTES), b"")
-            stored = store_file(ctx, row.public_id, blocks)
+            stored = store_file(ctx, row.public_id, read_stream(opened))
     except (ClarionError, FileTooLarge, OSError) as e:
         cancel_import(ctx, row.public_id)
         reason = f"{file}: larger than IMPORT_MAX_BYTES"
@@ -243,14 +242,6 @@ def _view(ctx: SubscriberContext, import_id: str) -> Row[Any]:
         return view_import(ctx, import_id)
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
-
-
-def _write_new(file: Path, pieces: Iterator[str]) -> None:
-    try:
-        with file.open("x", encoding="utf-8", newline="") as opened:
-            opened.writelines(pieces)
-    except OSError as e:
-        raise click.ClickException(f"{file}: {e.strerror}") from e
 
 
 def _summarise(ctx: SubscriberContext, row: Row[Any]) -> None:

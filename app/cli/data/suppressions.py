@@ -1,6 +1,5 @@
 """`flask suppressions`: numbers that are not written to, entered, lifted, in and out of files."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from app.cli.command import (
     verified_context,
 )
 from app.csv_cells import format_lines
+from app.http.body import BLOCK_BYTES, read_stream
 from app.phone.e164 import normalise_number
 from app.sms.privacy.after_restore import erase_again
 from app.sms.privacy.erase import erase_number
@@ -29,8 +29,6 @@ from app.subscribers.suppressions.manage import CLI, add_suppressions, release_n
 from app.subscribers.suppressions.schemas import MAX_NOTE
 
 suppressions = ServiceGroup("suppressions")
-
-_BLOCK_BYTES = 256 * 1024
 
 
 class _Number(click.ParamType[str]):
@@ -124,12 +122,10 @@ def import_them(file: Path, hashes: bool, **options: Any) -> None:
     if hashes:
         _import_hashes(file)
         return
-    blocks = -(-file.stat().st_size // _BLOCK_BYTES)
+    blocks = -(-file.stat().st_size // BLOCK_BYTES)
     with (
         file.open("rb") as opened,
-        click.progressbar(
-            iter(partial(opened.read, _BLOCK_BYTES), b""), length=blocks, label=file.name
-        ) as bar,
+        click.progressbar(read_stream(opened), length=blocks, label=file.name) as bar,
     ):
         taken = import_suppressions(
             verified_context().subscriber_context,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from app.cli.command import count_of
+from app.http.body import read_stream
 from app.phone.reader import PhoneReader
 from app.subscribers.lists.permissions import REASONS
 from app.subscribers.lists.phone_list import (
@@ -19,7 +20,6 @@ from app.subscribers.lists.phone_list import (
 from app.subscribers.lists.reader import UnusableFile
 
 _MAX_SHOWN = 20
-_BLOCK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,8 @@ def read_recipients(options: RecipientOptions) -> SortedPhones:
         return _read_phones(phones, options)
     try:
         with options.csv_path.open("rb") as file:
-            blocks = iter(lambda: file.read(_BLOCK_BYTES), b"")
             phones = open_phone_list(
-                blocks,
+                read_stream(file),
                 column=options.column,
                 encoding=options.encoding or "utf-8",
                 names=options.placeholders,
