@@ -32,14 +32,14 @@ _EXAMPLE_TIME = "Write it like 2026-12-05T10:00:00+01:00."
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def describe(text: str) -> dict[str, str]:
+def describe(text: str, **metadata: Any) -> dict[str, Any]:
     """Return the metadata that describes a field in the API document."""
-    return {"description": text}
+    return {"description": text} | metadata
 
 
 def required(description: str, **metadata: Any) -> dict[str, Any]:
     """Return the options of a described field that is always there."""
-    return {"required": True, "metadata": describe(description) | metadata}
+    return {"required": True, "metadata": describe(description, **metadata)}
 
 
 def nullable(description: str, **metadata: Any) -> dict[str, Any]:

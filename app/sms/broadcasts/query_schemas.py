@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import Cursor, MessageText, StrictBoolean
+from app.http.fields import Cursor, MessageText, StrictBoolean, describe
 from app.sms.models.states import BroadcastStatus
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS
 
@@ -23,7 +23,7 @@ class CancelSchema(Schema):
     body_required = False
     note = MessageText(
         validate=validate.Length(max=MAX_NOTE_CHARACTERS),
-        metadata={"description": "The reason, for the audit log. No personal data."},
+        metadata=describe("The reason, for the audit log. No personal data."),
     )
 
 
@@ -33,8 +33,8 @@ class ResendSchema(Schema):
     body_required = False
     include_permanent = StrictBoolean(
         load_default=False,
-        metadata={
-            "description": "Also resend to recipients whose failure is probably permanent, such "
+        metadata=describe(
+            "Also resend to recipients whose failure is probably permanent, such "
             "as unknown numbers."
-        },
+        ),
     )

@@ -6,6 +6,7 @@ from app.http.fields import (
     Cursor,
     MessageText,
     UtcDateTime,
+    describe,
     next_cursor,
     nullable,
     required,
@@ -45,9 +46,9 @@ class InboundQuerySchema(Schema):
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
     kind = MessageText(validate=validate.Length(1, 16), metadata={"example": "mo_text"})
     since = UtcDateTime(
-        metadata={"description": "Only texts stored at or after this time. ISO 8601 with offset."}
+        metadata=describe("Only texts stored at or after this time. ISO 8601 with offset.")
     )
     broadcast_id = MessageText(
         validate=validate.Length(1, 64),
-        metadata={"description": "Only texts that came after this broadcast."},
+        metadata=describe("Only texts that came after this broadcast."),
     )

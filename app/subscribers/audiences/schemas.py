@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.http.fields import Cursor, UtcDateTime, next_cursor, required
+from app.http.fields import Cursor, UtcDateTime, describe, next_cursor, required
 from app.subscribers.attributes import (
     ATTRIBUTE,
     ATTRIBUTE_NAME,
@@ -13,13 +13,7 @@ from app.subscribers.attributes import (
     normalise_language,
 )
 from app.subscribers.audiences.audience import Audience
-from app.subscribers.audiences.conditions import (
-    ORDERING,
-    TEXT_FIELDS,
-    TIME_FIELD,
-    Condition,
-    Op,
-)
+from app.subscribers.audiences.conditions import ORDERING, TEXT_FIELDS, TIME_FIELD, Condition, Op
 from app.subscribers.fields import AudienceName, TagList
 
 MAX_CONDITIONS = 20
@@ -40,11 +34,11 @@ class ConditionSchema(Schema):
         Op,
         by_value=True,
         load_default=Op.EQ,
-        metadata={
-            "description": "ne matches exactly the subscribers that eq does not match, including "
+        metadata=describe(
+            "ne matches exactly the subscribers that eq does not match, including "
             "those without a value. lt, lte, gt and gte take text or numbers; in takes a list, "
             "exists true or false."
-        },
+        ),
     )
     value = fields.Raw(
         **required(
@@ -73,13 +67,13 @@ class ConditionSchema(Schema):
 class AudienceSchema(Schema):
     """An audience: tags and conditions.  Loads an Audience."""
 
-    any = TagList(metadata={"description": "Subscribers with at least one of these tags."})
-    all = TagList(metadata={"description": "And with all of these tags."})
-    none = TagList(metadata={"description": "And with none of these tags."})
+    any = TagList(metadata=describe("Subscribers with at least one of these tags."))
+    all = TagList(metadata=describe("And with all of these tags."))
+    none = TagList(metadata=describe("And with none of these tags."))
     where = fields.List(
         fields.Nested(ConditionSchema),
         validate=validate.Length(max=MAX_CONDITIONS),
-        metadata={"description": "And matching all of these conditions."},
+        metadata=describe("And matching all of these conditions."),
     )
 
     @post_load

@@ -7,16 +7,18 @@ from marshmallow import Schema, fields, post_load, validate
 from sqlalchemy import Row
 
 from app.errors import ErrorSchema
-from app.http.fields import Cursor, MessageText, StrictBoolean, next_cursor, nullable, required
+from app.http.fields import (
+    Cursor,
+    MessageText,
+    StrictBoolean,
+    describe,
+    next_cursor,
+    nullable,
+    required,
+)
 from app.subscribers.attributes import ATTRIBUTE_NAME
 from app.subscribers.fields import CountryCode, TagList, TimeOfPerson
-from app.subscribers.imports.models import (
-    ImportOptions,
-    ImportStatus,
-    Mode,
-    Purpose,
-    ValueType,
-)
+from app.subscribers.imports.models import ImportOptions, ImportStatus, Mode, Purpose, ValueType
 from app.subscribers.lists.columns import FIELDS
 from app.subscribers.lists.reader import ENCODINGS
 from app.subscribers.profiles.schemas import ConsentSchema
@@ -44,62 +46,57 @@ class ImportSchema(Schema):
     mode = fields.Enum(
         Mode,
         by_value=True,
-        metadata={"description": "With invalid rows, import the valid ones (default), or nothing."},
+        metadata=describe("With invalid rows, import the valid ones (default), or nothing."),
     )
     purpose = fields.Enum(
         Purpose,
         by_value=True,
-        metadata={
-            "description": "The purpose that the people are texted for. Default: transactional. "
+        metadata=describe(
+            "The purpose that the people are texted for. Default: transactional. "
             "Marketing requires a consent in each row."
-        },
+        ),
     )
     columns = fields.Dict(
         keys=fields.String(validate=validate.Regexp(_FIELD, error=_NOT_A_FIELD)),
         values=MessageText(validate=validate.Length(1, _MAX_HEADER)),
         validate=validate.Length(max=_MAX_COLUMNS),
-        metadata={
-            "description": "Headers of columns that are not recognized by themselves, by field: "
-            f"{_FIELD_NAMES}.",
-            "example": {"phone": "Mobil", "attributes.city": "Ort"},
-        },
+        metadata=describe(
+            f"Headers of columns that are not recognized by themselves, by field: {_FIELD_NAMES}.",
+            example={"phone": "Mobil", "attributes.city": "Ort"},
+        ),
     )
     ignore = fields.List(
         MessageText(validate=validate.Length(1, _MAX_HEADER)),
         validate=validate.Length(max=_MAX_COLUMNS),
-        metadata={"description": "Headers of columns to ignore.", "example": ["Notes"]},
+        metadata=describe("Headers of columns to ignore.", example=["Notes"]),
     )
-    tags = TagList(metadata={"description": "Tags for all people in the file."})
+    tags = TagList(metadata=describe("Tags for all people in the file."))
     country = CountryCode(
-        metadata={
-            "description": "Country of the national numbers in the file. Default: DEFAULT_COUNTRY."
-        }
+        metadata=describe("Country of the national numbers in the file. Default: DEFAULT_COUNTRY.")
     )
     without_plus = StrictBoolean(
-        metadata={"description": "Read numbers without + or 00 as international."}
+        metadata=describe("Read numbers without + or 00 as international.")
     )
     check_numbers = StrictBoolean(
-        metadata={
-            "description": "Reject numbers that are not in use, by libphonenumber. Default: true."
-        }
+        metadata=describe("Reject numbers that are not in use, by libphonenumber. Default: true.")
     )
     encoding = fields.String(
         validate=validate.OneOf(list(ENCODINGS)),
-        metadata={"description": "Encoding of a file without a byte order mark. Default: utf-8."},
+        metadata=describe("Encoding of a file without a byte order mark. Default: utf-8."),
     )
     consent = fields.Nested(ConsentForAllSchema)
     types = fields.Dict(
         keys=fields.String(validate=validate.Regexp(ATTRIBUTE_NAME.pattern + r"\Z")),
         values=fields.Enum(ValueType, by_value=True),
         validate=validate.Length(max=_MAX_COLUMNS),
-        metadata={
-            "description": "Types of attributes, by name. Default: text.",
-            "example": {"visits": "number"},
-            "additionalProperties": {
+        metadata=describe(
+            "Types of attributes, by name. Default: text.",
+            example={"visits": "number"},
+            additionalProperties={
                 "type": "string",
                 "enum": [value_type.value for value_type in ValueType],
             },
-        },
+        ),
     )
 
     @post_load

@@ -5,12 +5,17 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from app.http.body import JsonBounds
-from app.http.fields import Cursor, MessageText, PhoneNumber, StrictBoolean, query_boolean, required
-from app.phone.e164 import find_in_use
-from app.subscribers.attributes import (
-    MAX_SOURCE_CHARACTERS,
-    MAX_WORDING_CHARACTERS,
+from app.http.fields import (
+    Cursor,
+    MessageText,
+    PhoneNumber,
+    StrictBoolean,
+    describe,
+    query_boolean,
+    required,
 )
+from app.phone.e164 import find_in_use
+from app.subscribers.attributes import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
 from app.subscribers.fields import (
     AttributeFilters,
     AttributeTable,
@@ -43,7 +48,7 @@ class ConsentSchema(Schema):
         **required("Where the person agreed.", example="https://example.com/signup", pattern=r"\S"),
         validate=validate.Length(1, MAX_SOURCE_CHARACTERS),
     )
-    at = TimeOfPerson(metadata={"description": "When the person agreed. Default: now."})
+    at = TimeOfPerson(metadata=describe("When the person agreed. Default: now."))
 
     @post_load
     def make_consent(self, data: dict[str, Any], **_: Any) -> GivenConsent:
@@ -59,14 +64,11 @@ class DetailsSchema(Schema):
     language = LanguageTag(allow_none=True)
     time_zone = TimeZoneName(allow_none=True)
     attributes = AttributeTable()
-    tags = TagList(metadata={"description": "Unknown tags are created."})
-    active = StrictBoolean(metadata={"description": "Audiences include active subscribers only."})
-    subscribed_at = TimeOfPerson(
-        metadata={"description": "When they subscribed. ISO 8601 with offset."}
-    )
+    tags = TagList(metadata=describe("Unknown tags are created."))
+    active = StrictBoolean(metadata=describe("Audiences include active subscribers only."))
+    subscribed_at = TimeOfPerson(metadata=describe("When they subscribed. ISO 8601 with offset."))
     consent = fields.Nested(
-        ConsentSchema,
-        metadata={"description": "Recorded in the consent ledger; it lifts no suppression."},
+        ConsentSchema, metadata=describe("Recorded in the consent ledger; it lifts no suppression.")
     )
 
     @post_load
@@ -97,7 +99,7 @@ class EntrySchema(DetailsSchema):
 class SubscriberSchema(EntrySchema):
     """A new subscriber.  Loads a SubscriberEntry."""
 
-    allow_unlisted = StrictBoolean(metadata={"description": _ALLOW_UNLISTED})
+    allow_unlisted = StrictBoolean(metadata=describe(_ALLOW_UNLISTED))
 
     @post_load
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
@@ -120,29 +122,23 @@ class BulkSchema(Schema):
     """A bulk request."""
 
     # Each of them with some tags and attributes; with more of them, fewer people fit.
-    json_bounds = JsonBounds(
-        max_bytes=2**40,
-        max_containers=8 * MAX_BULK,
-        max_items=30 * MAX_BULK,
-    )
+    json_bounds = JsonBounds(max_bytes=2**40, max_containers=8 * MAX_BULK, max_items=30 * MAX_BULK)
     subscribers = _EntryList(
-        fields.Nested(EntrySchema),
-        required=True,
-        validate=validate.Length(1, MAX_BULK),
+        fields.Nested(EntrySchema), required=True, validate=validate.Length(1, MAX_BULK)
     )
     on_conflict = fields.Enum(
         OnConflict,
         by_value=True,
-        metadata={
-            "description": "What to do with existing subscribers. merge (default): change the "
+        metadata=describe(
+            "What to do with existing subscribers. merge (default): change the "
             "given fields and add the tags; replace: set names, language, time zone and attributes "
             "as given, and the tags if given; skip: change nothing."
-        },
+        ),
     )
     skip_invalid = StrictBoolean(
-        metadata={"description": "Skip invalid entries instead of rejecting the request."}
+        metadata=describe("Skip invalid entries instead of rejecting the request.")
     )
-    allow_unlisted = StrictBoolean(metadata={"description": _ALLOW_UNLISTED})
+    allow_unlisted = StrictBoolean(metadata=describe(_ALLOW_UNLISTED))
 
 
 class LookupSchema(Schema):
@@ -156,10 +152,10 @@ class SubscriberQuerySchema(Schema):
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 500), load_default=100)
-    tag = TagName(metadata={"description": "Only subscribers with this tag, confirmed or not."})
+    tag = TagName(metadata=describe("Only subscribers with this tag, confirmed or not."))
     text = MessageText(
         validate=validate.Length(1, 100),
-        metadata={"description": "Only if the first or last name contains it, ignoring case."},
+        metadata=describe("Only if the first or last name contains it, ignoring case."),
     )
     active = query_boolean()
     attribute = AttributeFilters()

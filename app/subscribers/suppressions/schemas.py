@@ -8,6 +8,7 @@ from app.http.fields import (
     Cursor,
     MessageText,
     PhoneNumber,
+    describe,
     next_cursor,
     nullable,
     query_boolean,
@@ -38,8 +39,7 @@ class SuppressionFileQuerySchema(CsvQuerySchema):
     """Query parameters of the suppressions as a file."""
 
     active = query_boolean(
-        load_default=True,
-        metadata={"description": "false: export the suppressions that were lifted."},
+        load_default=True, metadata=describe("false: export the suppressions that were lifted.")
     )
 
 
@@ -48,19 +48,18 @@ class SuppressionImportQuerySchema(Schema):
 
     column = MessageText(
         validate=validate.Length(1, _MAX_HEADER),
-        metadata={"description": "Header of the column with the numbers, or their key in JSON."},
+        metadata=describe("Header of the column with the numbers, or their key in JSON."),
     )
     country = CountryCode(
-        metadata={"description": "Country of the national numbers in the file, ISO 3166-1 alpha-2."}
+        metadata=describe("Country of the national numbers in the file, ISO 3166-1 alpha-2.")
     )
     encoding = fields.String(
         validate=validate.OneOf(list(ENCODINGS)),
         load_default=DEFAULT_ENCODING,
-        metadata={"description": "Encoding of a file without a byte order mark."},
+        metadata=describe("Encoding of a file without a byte order mark."),
     )
     without_plus = query_boolean(
-        load_default=False,
-        metadata={"description": "Read numbers without + as international."},
+        load_default=False, metadata=describe("Read numbers without + as international.")
     )
 
 

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import Cursor, MessageText, StrictBoolean, next_cursor, required
+from app.http.fields import Cursor, MessageText, StrictBoolean, describe, next_cursor, required
 from app.subscribers.fields import TagName
 
 MAX_SUBSCRIBERS = 10_000
@@ -10,10 +10,10 @@ MAX_SUBSCRIBERS = 10_000
 
 def _double_opt_in() -> StrictBoolean:
     return StrictBoolean(
-        metadata={
-            "description": "If true, an added subscriber has the tag only after confirming it by "
+        metadata=describe(
+            "If true, an added subscriber has the tag only after confirming it by "
             "text. Subscribers that already have the tag are not asked."
-        }
+        )
     )
 
 
@@ -37,12 +37,12 @@ class TagSubscribersSchema(Schema):
     add = fields.List(
         MessageText(),
         validate=validate.Length(max=MAX_SUBSCRIBERS),
-        metadata={"description": "Subscriber ids to add."},
+        metadata=describe("Subscriber ids to add."),
     )
     remove = fields.List(
         MessageText(),
         validate=validate.Length(max=MAX_SUBSCRIBERS),
-        metadata={"description": "Subscriber ids to remove."},
+        metadata=describe("Subscriber ids to remove."),
     )
 
 

@@ -24,12 +24,12 @@ _EVENT_TYPES = [event_type.value for event_type in LISTENABLE]
 def _url(*, required: bool = False) -> fields.String:
     return fields.String(
         validate=validate.Length(1, MAX_URL_CHARACTERS),
-        metadata={
-            "description": "The URL to post events to: https, a public address, port 443 or at "
+        metadata=describe(
+            "The URL to post events to: https, a public address, port 443 or at "
             "least 1024. Outside production also http and https on loopback. A host in another "
             "script is written in ASCII (xn--…).",
-            "example": "https://example.com/hooks/sms",
-        },
+            example="https://example.com/hooks/sms",
+        ),
         required=required,
     )
 
