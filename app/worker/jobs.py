@@ -16,6 +16,7 @@ from collections.abc import Callable
 from loguru import logger
 
 from app.accounts.sessions import purge_old_sessions
+from app.db.old_rows import Stop, never
 from app.operate.audit import seal_entries
 from app.operate.retention import purge_due
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
@@ -102,7 +103,7 @@ def _run_jobs(ctx: Context, jobs: tuple[Callable[[Context], object], ...]) -> No
             logger.bind(job=job.__name__).exception("a job failed; the next run tries it again")
 
 
-def run_polls(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
+def run_polls(ctx: Context, *, stop: Stop = never) -> None:
     """Fetch due reports and texts from phones that no callback delivered, then roll up."""
     ctx.require_own_database()
     try:
@@ -112,7 +113,7 @@ def run_polls(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None
         roll_up(ctx, stop=stop)
 
 
-def roll_up(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
+def roll_up(ctx: Context, *, stop: Stop = never) -> None:
     """Update the daily counters from changed batches and new inbound texts."""
     roll_up_batches(ctx, stop=stop)
     roll_up_inbounds(ctx, stop=stop)
@@ -128,7 +129,7 @@ def plan_next(ctx: Context) -> bool:
     return True
 
 
-def import_next(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> bool:
+def import_next(ctx: Context, *, stop: Stop = never) -> bool:
     """Work on an import for a few seconds.  Returns False if there is none."""
     ctx.require_own_database()
     return work_imports(ctx.subscriber_context, stop=stop)

@@ -4,7 +4,7 @@ The transaction that adds to the counters also stores the last id added.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, func, select, text
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
+from app.db.old_rows import Stop, never
 from app.failpoints import failpoints
 from app.keywords.classify import KeywordIntent, classify_texts
 from app.sinch.schemas import read_texts
@@ -31,7 +32,7 @@ _INBOUNDS, _BROADCASTS, _DAILY = table_of(Inbound), table_of(Broadcast), table_o
 _ADD = make_upserts(_DAILY, add=("inbounds", "opt_outs"))
 
 
-def roll_up_inbounds(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> int:
+def roll_up_inbounds(ctx: Context, *, stop: Stop = never) -> int:
     """Add new inbound texts to the counters, until `stop`.  Returns how many."""
     ctx.require_own_database()
     added = 0

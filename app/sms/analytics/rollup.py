@@ -9,7 +9,7 @@ there is a pause, so that a flood of reports does not count each batch a hundred
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -32,6 +32,7 @@ from sqlalchemy import (
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
+from app.db.old_rows import Stop, never
 from app.db.prepared import Prepared
 from app.failpoints import failpoints
 from app.sms.analytics.contribution import RollupDelta, RollupKey, count_messages
@@ -147,7 +148,7 @@ class _Progress:
         return self.after > 0 or not pausing
 
 
-def roll_up_batches(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> int:
+def roll_up_batches(ctx: Context, *, stop: Stop = never) -> int:
     """Count changed batches for a few seconds or until `stop`.  Returns how many."""
     ctx.require_own_database()
     deadline = ctx.clock.monotonic() + _CALL_S

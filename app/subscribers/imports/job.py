@@ -10,7 +10,7 @@ import io
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -30,6 +30,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.db.base import table_of
 from app.db.engine import repeat_on_conflict
+from app.db.old_rows import Stop, never
 from app.errors import BadInput
 from app.failpoints import failpoints
 from app.ids import make_id
@@ -81,9 +82,7 @@ class LeaseLost(Exception):
     """Another worker has the import, or it was cancelled.  Nothing was written."""
 
 
-def work_imports(
-    ctx: SubscriberContext, *, stop: Callable[[], bool] = lambda: False, for_s: float = SLICE_S
-) -> bool:
+def work_imports(ctx: SubscriberContext, *, stop: Stop = never, for_s: float = SLICE_S) -> bool:
     """Work on a free import for a while or until `stop`.  Returns True if there was one.
 
     A turn is at least one commit.  Clients take turns, and so do the imports of a client.
@@ -99,9 +98,7 @@ def work_imports(
     return True
 
 
-def work_import(
-    ctx: SubscriberContext, import_id: int, *, stop: Callable[[], bool] = lambda: False
-) -> Generator[int]:
+def work_import(ctx: SubscriberContext, import_id: int, *, stop: Stop = never) -> Generator[int]:
     """Work on one import, if it is free, until its end or `stop`.
 
     Yields the number of lines done by each commit.  An import that cannot be processed ends as
@@ -200,9 +197,7 @@ def _fail(ctx: SubscriberContext, job: Row[Any], lease: str, error: Exception) -
         logger.bind(import_id=job.public_id).opt(exception=error).error("an import failed")
 
 
-def _work(
-    ctx: SubscriberContext, job: Row[Any], lease: str, stop: Callable[[], bool]
-) -> Iterator[int]:
+def _work(ctx: SubscriberContext, job: Row[Any], lease: str, stop: Stop) -> Iterator[int]:
     """Do the passes, or what remains of them."""
     scan = _DenialScan(ctx, job, lease)
     while not scan.ended and not stop():

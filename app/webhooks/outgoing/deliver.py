@@ -4,7 +4,6 @@ Any number of processes may run each step; the database decides which one gets a
 """
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -34,7 +33,7 @@ def deliver_next(
     webhook_client: WebhookHttpClient,
     pool: Pool,
     *,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = never,
 ) -> bool:
     """Post due deliveries of one endpoint for about a second.  Returns False if none was due."""
     ctx.require_own_database()
