@@ -46,6 +46,11 @@ def normalise_tag(name: str) -> str | None:
     return tag if all(map(_may_stand_in_tag, tag)) else None
 
 
+def read_tag(name: str) -> str:
+    """Return a tag as it is stored; "", which no tag has, for an invalid name."""
+    return normalise_tag(name) or ""
+
+
 def make_tag_name(text: str) -> str:
     """Return a text with blanks in place of what no tag may have; "" if no letter or digit is left.
 

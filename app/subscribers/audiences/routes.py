@@ -8,7 +8,7 @@ from flask import g
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
-from app.subscribers.attributes import normalise_tag
+from app.subscribers.attributes import read_tag
 from app.subscribers.audiences import saved
 from app.subscribers.audiences.schemas import (
     SavedAudienceChangeSchema,
@@ -59,7 +59,7 @@ def save_audience(body: dict[str, Any]) -> Any:
 def change_audience(change: dict[str, Any], audience: str) -> Any:
     """Rename a saved audience, or replace what it selects."""
     change = {"actor": g.client.name, **change}
-    return saved.change_saved(current_subscriber_context(), normalise_tag(audience) or "", **change)
+    return saved.change_saved(current_subscriber_context(), read_tag(audience), **change)
 
 
 @blueprint.route("/<audience>", methods=["DELETE"])
@@ -67,6 +67,4 @@ def change_audience(change: dict[str, Any], audience: str) -> Any:
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_audience(audience: str) -> None:
     """Delete a saved audience; broadcasts that copied it stay."""
-    saved.delete_saved(
-        current_subscriber_context(), normalise_tag(audience) or "", actor=g.client.name
-    )
+    saved.delete_saved(current_subscriber_context(), read_tag(audience), actor=g.client.name)

@@ -8,7 +8,7 @@ from flask import g
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
-from app.subscribers.attributes import normalise_tag
+from app.subscribers.attributes import read_tag
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.tags import tags
 from app.subscribers.tags.schemas import (
@@ -55,7 +55,7 @@ def create_tag(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def show_tag(tag: str) -> dict[str, Any]:
     """Show a tag and its number of subscribers."""
-    return tags.view_tag(current_subscriber_context(), _name(tag))
+    return tags.view_tag(current_subscriber_context(), read_tag(tag))
 
 
 @blueprint.route("/<tag>", methods=["PATCH"])
@@ -65,7 +65,9 @@ def show_tag(tag: str) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
     """Rename a tag, or switch its double opt-in."""
-    return tags.change_tag(current_subscriber_context(), _name(tag), actor=g.client.name, **change)
+    return tags.change_tag(
+        current_subscriber_context(), read_tag(tag), actor=g.client.name, **change
+    )
 
 
 @blueprint.route("/<tag>", methods=["DELETE"])
@@ -74,7 +76,7 @@ def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
 def delete_tag(tag: str) -> dict[str, int]:
     """Delete a tag and remove it from all subscribers."""
     return {
-        "removed": tags.delete_tag(current_subscriber_context(), _name(tag), actor=g.client.name)
+        "removed": tags.delete_tag(current_subscriber_context(), read_tag(tag), actor=g.client.name)
     }
 
 
@@ -85,10 +87,5 @@ def delete_tag(tag: str) -> dict[str, int]:
 def change_tag_subscribers(body: dict[str, Any], tag: str) -> dict[str, int]:
     """Add subscribers to a tag, and remove others."""
     return tags.change_tag_subscribers(
-        current_subscriber_context(), _name(tag), actor=g.client.name, **body
+        current_subscriber_context(), read_tag(tag), actor=g.client.name, **body
     )
-
-
-def _name(tag: str) -> str:
-    """Normalise a tag name.  Returns "", which no tag has, for an invalid name."""
-    return normalise_tag(tag) or ""

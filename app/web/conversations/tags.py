@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.errors import BadInput, Conflict
 from app.http.arguments import load_fields
-from app.subscribers.attributes import normalise_tag
+from app.subscribers.attributes import read_tag
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.tags import tags
 from app.subscribers.tags.schemas import TagChangeSchema, TagQuerySchema, TagSchema
@@ -60,7 +60,7 @@ def change(tag: str) -> Response | tuple[str, HTTPStatus]:
     try:
         changes = load_fields(TagChangeSchema(), body)
         tags.change_tag(
-            current_subscriber_context(), _normalise(tag), actor=describe_actor(), **changes
+            current_subscriber_context(), read_tag(tag), actor=describe_actor(), **changes
         )
     except (BadInput, Conflict) as e:
         return _show(tag, name, _explain(e)), e.status
@@ -79,7 +79,7 @@ def ask_to_delete(tag: str) -> str:
 @require_role(Role.AUTHOR)
 def delete(tag: str) -> Response:
     """Delete a tag, and take it from the people who have it."""
-    name = _normalise(tag)
+    name = read_tag(tag)
     removed = tags.delete_tag(current_subscriber_context(), name, actor=describe_actor())
     flash(f"The tag {name} is deleted.\n{_say_removed(removed)}", "done")
     return go_to("tag_pages.list_all")
@@ -109,7 +109,7 @@ def _show_list(name: str, error: str) -> str:
 
 def _show(tag: str, typed: str | None, error: str, *, is_deleting: bool = False) -> str:
     ctx, counted = current_subscriber_context(), _COUNTED in request.args
-    found = tags.view_tag(ctx, _normalise(tag), counted=counted)
+    found = tags.view_tag(ctx, read_tag(tag), counted=counted)
     return render_template(
         "conversations/tag.html",
         tag=found,
@@ -119,11 +119,6 @@ def _show(tag: str, typed: str | None, error: str, *, is_deleting: bool = False)
         is_deleting=is_deleting,
         had_by=tags.count_assignments(ctx, found["name"]) if is_deleting else 0,
     )
-
-
-def _normalise(tag: str) -> str:
-    """Return the name of a tag; "", which no tag has, for an invalid one."""
-    return normalise_tag(tag) or ""
 
 
 def _explain(error: BadInput | Conflict) -> str:
