@@ -34,7 +34,6 @@ from app.web.broadcasts.accounting import MARKS, account_for
 from app.web.broadcasts.states import (
     describe_state,
     is_moving,
-    name_broadcast,
     name_row,
     say_audience,
     say_end,
@@ -233,7 +232,7 @@ def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
     accounting = account_for(view)
     return {
         "id": view.row.public_id,
-        "name": name_broadcast(view),
+        "name": name_row(view.row),
         "state": describe_state(view),
         "accounting": accounting,
         "audience": say_audience(view, accounting),

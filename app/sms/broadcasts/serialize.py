@@ -12,6 +12,7 @@ from app.sms.models.broadcast import BROADCAST_URL
 def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
     """Return a broadcast for BroadcastViewSchema, which leaves out its text."""
     row = view.row
+    template = row.options.get("template")
     return row._asdict() | {
         "broadcast_id": row.public_id,
         "status": view.status,
@@ -30,15 +31,11 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "excluded": view.excluded,
         "exclusions": view.exclusions,
         "audience": row.audience["select"] if row.audience else None,
-        "template": _show_template(row.options.get("template")),
+        "template": {"name": template[0], "version": template[1]} if template else None,
         "canary": row.options.get("canary"),
         "stopped_at_sinch": view.stopped_at_sinch,
         "refusal": describe_refusal(row.refusal, production=production) or None,
     }
-
-
-def _show_template(template: list[Any] | None) -> dict[str, Any] | None:
-    return {"name": template[0], "version": template[1]} if template else None
 
 
 def show_page(page: Page[BroadcastView], *, production: bool) -> dict[str, Any]:

@@ -137,14 +137,13 @@ def read_history(ctx: SubscriberContext, phone: str) -> History:
     with ctx.db.read() as tx:
         events = read_events(tx, phone)
     faults = (
-        _find_fault(_Link(**{name: event[name] for name in _Link._fields}), _head_before(event))
+        _find_fault(
+            _Link(**{name: event[name] for name in _Link._fields}),
+            Head(event["id"] - 1, event["previous_hash"]),
+        )
         for event in events
     )
     return History(events, next(filter(None, faults), None))
-
-
-def _head_before(event: Mapping[str, Any]) -> Head:
-    return Head(event["id"] - 1, event["previous_hash"])
 
 
 def make_evidence(ctx: SubscriberContext, phone: str) -> dict[str, Any]:

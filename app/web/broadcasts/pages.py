@@ -37,7 +37,7 @@ from app.web.broadcasts.states import (
     choose_poll_s,
     describe_progress,
     describe_state,
-    name_broadcast,
+    name_row,
     say_verdict,
 )
 from app.web.guard import (
@@ -83,7 +83,7 @@ def list_all() -> str:
         rows.append(
             {
                 "id": view.row.public_id,
-                "name": name_broadcast(view),
+                "name": name_row(view.row),
                 "client": view.row.created_by or view.row.client,
                 "created_at": view.row.created_at,
                 "state": describe_state(view),
@@ -210,7 +210,7 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
     state = describe_state(view)
     return {
         "id": row.public_id,
-        "name": name_broadcast(view),
+        "name": name_row(view.row),
         "text": row.text,
         "purged_at": row.purged_at,
         "kept_until": view.kept_until,

@@ -17,7 +17,7 @@ from app.sms.messages.queries import MessageFilter
 from app.sms.messages.schemas import MessageChoiceSchema, MessageQuerySchema
 from app.sms.models.statuses import MessageStatus
 from app.web.broadcasts.accounting import MARKS, Accounting, AccountingLine, account_for
-from app.web.broadcasts.states import name_broadcast
+from app.web.broadcasts.states import name_row
 from app.web.guard import make_page_blueprint, require_role
 from app.web.subscribers.wording import show_number, shows_numbers
 
@@ -36,13 +36,12 @@ def list_people(broadcast_id: str) -> str:
     view, page = view_messages(current_context(), broadcast_id, **{"cursor": None} | query)
     accounting = account_for(view)
     link_lines(view, accounting)
-    chosen = [
-        line for line in accounting.lines if wanted.statuses and _includes(line, wanted.statuses)
-    ]
+    statuses = set(wanted.statuses)
+    chosen = [line for line in accounting.lines if statuses and statuses <= set(line.statuses)]
     return render_template(
         "broadcasts/people.html",
         id=broadcast_id,
-        name=name_broadcast(view),
+        name=name_row(view.row),
         title=f"People: {chosen[0].word.lower()}" if chosen else "Everybody who was asked for",
         rows=[_show_person(message) for message in page.rows],
         cursor=page.cursor,
@@ -108,10 +107,6 @@ def _name_filters(wanted: MessageFilter) -> dict[str, Any]:
         "exclusion_reason": reason.value if reason else None,
     }
     return {name: value for name, value in named.items() if value not in ("", None)}
-
-
-def _includes(line: AccountingLine, statuses: Any) -> bool:
-    return set(statuses) <= set(line.statuses)
 
 
 def _show_person(message: MessageView) -> dict[str, Any]:

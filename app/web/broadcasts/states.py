@@ -39,13 +39,8 @@ class State:
     word: str
 
 
-def name_broadcast(view: BroadcastView) -> str:
-    """Return the reference of a broadcast, else the beginning of its text."""
-    return name_row(view.row)
-
-
 def name_row(row: Row[Any]) -> str:
-    """Return the name of the broadcast of a row with its reference and text."""
+    """Return the reference of the broadcast of a row, else the beginning of its text."""
     kept = make_title(row.text) if row.text else "A broadcast whose text was deleted"
     return str(row.reference) if row.reference else kept
 
@@ -150,7 +145,11 @@ def describe_progress(view: BroadcastView, accounting: Accounting) -> dict[str, 
     if started_at is None and row.status is not _B.SENDING:
         return None
     facts = [
-        {"label": "Handed to Sinch", "figure": accounting.handed, "after": _say_of(accounting)},
+        {
+            "label": "Handed to Sinch",
+            "figure": accounting.handed,
+            "after": f"of {accounting.to_send:,}",
+        },
         {"label": "Delivered", "figure": accounting.delivered},
     ]
     if progress.per_second:
@@ -164,10 +163,6 @@ def describe_progress(view: BroadcastView, accounting: Accounting) -> dict[str, 
         "start": f"{clock_time(started_at, now)} started" if started_at else "",
         "end": say_end(view) if view.deferred[0] or row.status not in ACTIVE else "",
     }
-
-
-def _say_of(accounting: Accounting) -> str:
-    return f"of {accounting.to_send:,}"
 
 
 def say_end(view: BroadcastView) -> str:

@@ -30,7 +30,13 @@ from app.sms.drafts.store import DraftChanged
 from app.sms.models.states import ExclusionReason
 from app.sms.quotes.quote import QuoteChanged, read_quoted
 from app.subscribers.profiles.queries import look_up_subscribers
-from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
+from app.web.guard import (
+    current_user,
+    describe_actor,
+    flash_refusal,
+    make_page_blueprint,
+    require_role,
+)
 from app.web.new.figures import (
     QuoteFacts,
     describe_quote,
@@ -45,7 +51,6 @@ from app.web.new.frame import (
     go_to_broadcast,
     go_to_step,
     is_done,
-    name_user,
     say_unfilled,
     show_step,
 )
@@ -123,7 +128,7 @@ def confirm(draft_id: str) -> Any:
             version,
             token,
             client=PEOPLE_CLIENT,
-            user=name_user(),
+            user=current_user().name,
             production=current_app.config["PRODUCTION"],
         )
     except DraftChanged:
@@ -158,7 +163,7 @@ def ask(draft_id: str) -> Any:
     """Ask for a second person's approval."""
     quote = request.form.get("quote", "")
     try:
-        ask_approval(current_context(), draft_id, _read_version(), quote, user=name_user())
+        ask_approval(current_context(), draft_id, _read_version(), quote, user=current_user().name)
     except DraftChanged:
         return _ask_again(find(draft_id), moved=_MOVED)
     flash("Asked.\nThe overview shows it to everybody who may approve it.", "done")
@@ -170,7 +175,7 @@ def ask(draft_id: str) -> Any:
 def approve(draft_id: str) -> Any:
     """Approve a draft of other people."""
     draft, version, quote = find(draft_id), _read_version(), request.form.get("quote", "")
-    user, actor = name_user(), describe_actor()
+    user, actor = current_user().name, describe_actor()
     try:
         approve_draft(current_context(), draft, version, quote, user=user, actor=actor)
     except DraftChanged:
@@ -237,7 +242,7 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         card=_list_card(draft, quote, facts, is_approved=not needs),
         zone=str(zone),
         needs_approval=needs,
-        is_involved=is_involved(draft, name_user()),
+        is_involved=is_involved(draft, current_user().name),
         quoted_at=ctx.now().astimezone(zone),
     )
 

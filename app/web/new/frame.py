@@ -51,11 +51,6 @@ def find(draft_id: str) -> Row[Any]:
     return find_draft(current_context(), draft_id)
 
 
-def name_user() -> str:
-    """Return the name of the user who is signed in."""
-    return current_user().name
-
-
 def read_text(name: str) -> str:
     """Return a field of the form, with the ends of lines that phones know."""
     return request.form.get(name, "").replace("\r\n", "\n").strip()
@@ -146,7 +141,7 @@ def show_step(
 def save(draft_id: str, changes: Mapping[str, Any], **columns: Any) -> Response | None:
     """Save what a step has.  Returns where to go if the draft is a broadcast already."""
     try:
-        save_draft(current_context(), draft_id, changes, user=name_user(), columns=columns)
+        save_draft(current_context(), draft_id, changes, user=current_user().name, columns=columns)
     except DraftSent as e:
         flash("It was sent already.\nThe draft is this broadcast; nothing was changed.", "warn")
         return go_to_broadcast(e.facts["broadcast_id"])
