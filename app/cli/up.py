@@ -109,10 +109,7 @@ def watch_signals() -> None:
 
 
 def supervise(commands: list[list[str]], config: Config, welcome: Callable[[Config], str]) -> int:
-    """Run the commands until one ends or a signal comes, then stop them all, last first.
-
-    Returns the exit code.
-    """
+    """Run the commands until one ends or a signal comes.  Returns the exit code."""
     watch_signals()
     children: list[subprocess.Popen[bytes]] = []
     try:

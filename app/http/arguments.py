@@ -62,10 +62,7 @@ class ArgumentsParser(FlaskParser):
         return body
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """Read the query string.
-
-        Raises ValidationError if a parameter that is not a list is given more than once.
-        """
+        """Read the query string.  Raises ValidationError if one that is no list comes twice."""
         lists = {name for name, field in schema.fields.items() if isinstance(field, List)}
         repeated = {name for name, values in req.args.lists() if len(values) > 1}
         errors = {name: ["Given more than once."] for name in sorted(repeated - lists)}

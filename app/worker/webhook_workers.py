@@ -21,10 +21,7 @@ _LOOK_EVERY_S = 1.0
 
 
 class WebhookWorkers(Loops):
-    """The webhook threads of one process.
-
-    They stop after `stop`, and also once `is_stopping` returns True.
-    """
+    """The webhook threads of one process, which also stop once `is_stopping` returns True."""
 
     def __init__(
         self,

@@ -245,10 +245,7 @@ def _view(ctx: SubscriberContext, import_id: str) -> Row[Any]:
 
 
 def _summarise(ctx: SubscriberContext, row: Row[Any]) -> None:
-    """Print the counts of rows and the most frequent reasons of refusals.
-
-    Exits with 1 unless every row was written.
-    """
+    """Print counts and the most frequent refusals.  Exits with 1 unless every row was written."""
     words = ["refused"]
     if row.status is not ImportStatus.REFUSED:
         words = ["created", "updated", "unchanged", "merged", *words]

@@ -286,10 +286,7 @@ def _read_values(rows: Sequence[Row[Any]], field: str) -> dict[str, str]:
 
 
 def resolve_next(ctx: Context, broadcast_id: int) -> bool:
-    """Look up the next page of a broadcast whose send has started.
-
-    Returns False when there is nothing to look up.
-    """
+    """Look up the next page of a broadcast that has started.  Returns False if there is none."""
     with ctx.db.read() as tx:
         broadcast = tx.execute(select(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)).one()
         if not _is_resolving(tx, ctx, broadcast):

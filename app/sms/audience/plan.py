@@ -87,10 +87,7 @@ _UNPLANNED_OR_IN_DOUBT = _select_unplanned(or_(_IS_ACTIVE, _MAY_HAVE_STARTED))
 
 
 def plan_broadcast(ctx: Context, broadcast_id: int) -> bool:
-    """Look up the next page of a broadcast's audience, or plan its next chunks.
-
-    Returns True if more work remains.
-    """
+    """Look up the next page of an audience, or plan chunks.  Returns True if work remains."""
     if resolve_next(ctx, broadcast_id):
         return True
     with ctx.db.write() as tx:

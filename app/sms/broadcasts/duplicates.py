@@ -48,10 +48,7 @@ def find_duplicate(ctx: Context, check: DuplicateCheck) -> frozenset[int]:
 def reject_duplicate(
     tx: Connection, ctx: Context, check: DuplicateCheck, cleared: frozenset[int]
 ) -> None:
-    """Compare with broadcasts stored since, in the transaction that stores this request.
-
-    Raises BroadcastDuplicated.
-    """
+    """Compare again, in the transaction that stores the request.  Raises BroadcastDuplicated."""
     if tx.dialect.name != "sqlite":
         # Requests with an equal text are stored one after the other.
         lock = int.from_bytes(check.text_hash[:8], "big", signed=True)

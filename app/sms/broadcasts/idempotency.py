@@ -132,10 +132,7 @@ def keep_key(
     broadcast_id: int,
     answer: dict[str, Any] | None,
 ) -> None:
-    """Store the key with its broadcast, and the answer if it is known already.
-
-    Raises KeyTaken for a stored key.
-    """
+    """Store the key with its broadcast, and a known answer.  Raises KeyTaken for a stored key."""
     now = ctx.now()
     oldest = now - timedelta(seconds=ctx.rules.idempotency_kept_s)
     _DELETE_OLD.change(tx, {"client": client, "key": key.value, "oldest": oldest})

@@ -122,10 +122,7 @@ def view_delivery(ctx: Context, public_id: str) -> tuple[BroadcastView, Delivery
 def view_messages(
     ctx: Context, public_id: str, *, cursor: str | None, limit: int, wanted: MessageFilter
 ) -> tuple[BroadcastView, Page[MessageView]]:
-    """Return a broadcast and a page of its messages, as they are at one moment.
-
-    Raises NotFound.
-    """
+    """Return a broadcast and a page of its messages, at one moment.  Raises NotFound."""
     with ctx.db.read() as tx:
         view = _view(tx, ctx, [find_broadcast(tx, ctx, public_id)])[0]
         return view, list_in(tx, view.row, cursor=cursor, limit=limit, wanted=wanted)

@@ -93,10 +93,7 @@ def is_involved(draft: Row[Any], user: str) -> bool:
 
 
 def ask_approval(ctx: Context, public_id: str, version: int, quote: str, *, user: str) -> None:
-    """Ask for the approval of a version of a draft as it was quoted; an earlier one ends.
-
-    Raises DraftChanged.
-    """
+    """Ask for the approval of a quoted version; an earlier one ends.  Raises DraftChanged."""
     asked = {"asked_at": ctx.now(), "asked_by": user, "approved_at": None, "approved_by": None}
     with ctx.db.write() as tx:
         change_version(tx, public_id, version, **asked, **_read_figures(ctx, quote))

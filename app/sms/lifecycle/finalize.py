@@ -136,10 +136,7 @@ def lock_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:
 
 
 def reopen_broadcast(tx: Connection, broadcast: Row[Any]) -> None:
-    """Let a broadcast complete anew: one of its batches is open again.
-
-    A cancelled broadcast stays cancelled.
-    """
+    """Let a broadcast complete anew since a batch is open again; a cancelled one stays so."""
     status: BroadcastStatus = broadcast.status
     if status not in FINAL:
         return

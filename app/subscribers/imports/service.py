@@ -213,10 +213,7 @@ def count_old_imports(ctx: SubscriberContext) -> int:
 
 
 def purge_completed(ctx: SubscriberContext, *, before: datetime, stop: Stop = never) -> int:
-    """Delete files and refusals of imports that ended before, until `stop` returns True.
-
-    Returns how many imports.
-    """
+    """Delete files and refusals of imports that ended `before`.  Returns how many imports."""
     query = select(_IMPORTS.c.id).where(
         _IMPORTS.c.purged_at.is_(None), _IMPORTS.c.completed_at < before
     )

@@ -85,10 +85,7 @@ def upsert_subscribers(
 def _find_overfull(
     ctx: SubscriberContext, entries: dict[int, SubscriberEntry]
 ) -> dict[int, Errors]:
-    """Take out the entries that would bring a subscriber too many attributes.
-
-    Returns their errors by index.
-    """
+    """Take out entries that would bring too many attributes.  Returns their errors by index."""
     indexes = {entry.phone: index for index, entry in entries.items() if entry.attributes}
     refusals: dict[int, Errors] = {}
     for part in chunked(list(indexes)):

@@ -104,10 +104,7 @@ class WrongKey(WrongDatabase):
 
 
 def lock_suppressions_shared(tx: Connection) -> None:
-    """Keep others from changing suppressions until this transaction ends.
-
-    SQLite needs no lock: it has one writer.
-    """
+    """Keep suppressions unchanged until this transaction ends; SQLite needs no lock."""
     if tx.dialect.name != "sqlite":
         run_sql(tx, _LOCK_SHARED)
 
@@ -271,10 +268,7 @@ def read_suppressions(
 
 
 def restore_phone(tx: Connection, ctx: SubscriberContext, phones: Sequence[str]) -> None:
-    """Restore the numbers of erased people who are entered anew; they stay suppressed.
-
-    Raises WrongKey.
-    """
+    """Restore the numbers of erased people; they stay suppressed.  Raises WrongKey."""
     if not has_anonymized(tx, ctx):
         return
     lock_suppressions_exclusive(tx)
@@ -296,10 +290,7 @@ def write_fingerprint(key: bytes) -> str:
 
 
 def has_anonymized(tx: Connection, ctx: SubscriberContext) -> bool:
-    """Return True if there are suppressions without a number.
-
-    Raises WrongKey if those were hashed with another key.
-    """
+    """Return True if a suppression has no number.  Raises WrongKey if its key was another."""
     anonymized = _ANONYMIZED.first(tx)
     if anonymized.exists and anonymized.fingerprint != write_fingerprint(ctx.phone_hash_key):
         raise WrongKey

@@ -186,10 +186,7 @@ def say_end(view: BroadcastView) -> str:
 
 
 def say_verdict(view: BroadcastView, accounting: Accounting) -> tuple[str, str]:
-    """Return the sentence that answers how the broadcast went, or how it goes.
-
-    Its first part is bold.
-    """
+    """Return how the broadcast went, or how it goes: the bold part of the sentence and the rest."""
     delivered, handed, asked_for = accounting.delivered, accounting.handed, accounting.asked_for
     match view.row.status:
         case _B.SCHEDULED:

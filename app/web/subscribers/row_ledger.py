@@ -25,10 +25,7 @@ _BY_OTHERS = ("stopped", "Not written", "All or nothing was chosen, and another 
 
 
 def account_for_rows(row: Row[Any], shown: dict[str, Any]) -> dict[str, Any]:
-    """Return the lines of the rows that were read, and their sum.
-
-    `shown` has the counts of what was written.
-    """
+    """Return lines with all rows that were read, and their sum; `shown` counts those written."""
     lines = [_make_line(shown[name], row.rows, *words) for name, *words in _LINES]
     written = sum(shown[name] for name, *_ in _LINES)
     rest = row.rows - written - row.refused

@@ -58,10 +58,7 @@ def send_test(ctx: Context, endpoint_public_id: str) -> Row[Any]:
 def replay_delivery(
     ctx: Context, endpoint_public_id: str, event_public_id: str, *, actor: str
 ) -> Row[Any]:
-    """Make one event due again, whatever its status.
-
-    Raises NotFound, Conflict when the endpoint is switched off.
-    """
+    """Make one event due again, whatever its status.  Raises NotFound and Conflict."""
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, ctx, endpoint_public_id)
         event = select(_OUTBOX.c.id).where(_OUTBOX.c.public_id == event_public_id)
