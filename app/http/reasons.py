@@ -18,45 +18,22 @@ from app.text.typos import suggest
 # Names that other programs give to our fields, in lower case and without underscores.
 _OTHER_NAMES = {
     **dict.fromkeys(
-        (
-            "to",
-            "numbers",
-            "number",
-            "phones",
-            "phone",
-            "phonenumber",
-            "phonenumbers",
-            "recipient",
-            "msisdn",
-            "msisdns",
-            "destination",
-            "destinations",
-            "mobile",
-            "mobiles",
-        ),
+        ("to", "numbers", "number", "phones", "phone", "phonenumber", "phonenumbers", "recipient",
+         "msisdn", "msisdns", "destination", "destinations", "mobile", "mobiles"),
         "recipients",
     ),
     **dict.fromkeys(("text", "body", "content", "msg", "sms", "messagetext"), "message"),
     **dict.fromkeys(("from", "originator", "source", "senderid", "fromnumber"), "sender"),
     **dict.fromkeys(
-        (
-            "when",
-            "schedule",
-            "scheduled",
-            "scheduledat",
-            "scheduledfor",
-            "scheduletime",
-            "startat",
-            "sendtime",
-            "at",
-        ),
+        ("when", "schedule", "scheduled", "scheduledat", "scheduledfor", "scheduletime", "startat",
+         "sendtime", "at"),
         "send_at",
     ),
     **dict.fromkeys(("validity", "validityperiod", "ttl", "validuntil", "expiresat"), "expire_at"),
     **dict.fromkeys(("tag", "tags", "group", "segment"), "audience"),
     **dict.fromkeys(("ref", "clientreference", "clientref", "name", "id"), "reference"),
     **dict.fromkeys(("params", "variables", "values"), "parameters"),
-}
+}  # fmt: skip
 # The name of errors of an object as a whole.
 _OF_ALL = "object"
 _MOST_NAMES = 30
