@@ -130,10 +130,7 @@ class ErrorSchema(Schema):
     request_id = fields.String(
         required=True, metadata={"description": "Also in the X-Request-ID header and in the log."}
     )
-    fields_ = fields.Dict(
-        data_key="fields",
-        metadata={"description": "The reasons, by field."},
-    )
+    fields_ = fields.Dict(data_key="fields", metadata={"description": "The reasons, by field."})
     hint = fields.String(metadata={"description": "What to do."})
     retry_after_s = fields.Integer(
         metadata={"description": "When to try again; also in the Retry-After header."}

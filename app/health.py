@@ -173,11 +173,7 @@ class ReadySchema(Schema):
     background = _state("ok", "stale", "unknown")
     broker = _state("ok", "unreachable", "none", description="none: no Celery, so no broker.")
     sending = _state(
-        "ok",
-        "stopped",
-        "restoring",
-        "unknown",
-        description="stopped: the circuit breaker is open.",
+        "ok", "stopped", "restoring", "unknown", description="stopped: the circuit breaker is open."
     )
     consistency = _state("ok", "failed", "unknown")
     suppression_key = _state(

@@ -39,8 +39,7 @@ def run() -> int:
     if "ENV_FILE" not in os.environ and write_env_file(ENV_FILE, example=ROOT / ".env.example"):
         print("Wrote .env with a new API key and secret.", flush=True)
     return start(
-        load_config_or_exit(),
-        lambda config: make_welcome(config, first_link=invite_first(config)),
+        load_config_or_exit(), lambda config: make_welcome(config, first_link=invite_first(config))
     )
 
 

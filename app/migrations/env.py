@@ -7,17 +7,7 @@ from app.db.audit import AuditEntry
 from app.db.base import Base
 from app.keys.models import ApiKey
 from app.operate.audit import AuditSeal
-from app.sms.models import (
-    broadcast,
-    cap,
-    daily,
-    delivery,
-    draft,
-    erasure,
-    price,
-    reports,
-    template,
-)
+from app.sms.models import broadcast, cap, daily, delivery, draft, erasure, price, reports, template
 from app.subscribers import models as people_models
 from app.subscribers.imports import models as import_models
 from app.webhooks.outgoing import models as webhook_models

@@ -53,9 +53,7 @@ RETAINED = (
     _rows("callbacks that could not be applied", old_dead_letters),
     _rows("Idempotency-Keys with their answers", old_keys),
     Retained(
-        "events for clients",
-        count_old_events,
-        lambda ctx, stop: purge_old_events(ctx, stop=stop),
+        "events for clients", count_old_events, lambda ctx, stop: purge_old_events(ctx, stop=stop)
     ),
     _rows("drafts", old_drafts),
     Retained(

@@ -163,9 +163,7 @@ class SinchClient:
     ) -> list[schemas.SinchInbound]:
         """List the messages received since then, newest first."""
         items = self._read_pages(
-            "/inbounds",
-            {"start_date": schemas.format_time(received_after)},
-            within_s=within_s,
+            "/inbounds", {"start_date": schemas.format_time(received_after)}, within_s=within_s
         )
         return [_read_cleanly(schemas.read_inbound, item) for item in items]
 

@@ -32,13 +32,7 @@ MAX_ANSWER_BYTES = 8_000_000
 MAX_IDLE_S = 10.0
 
 POST_RETRY = Retry(
-    total=None,
-    connect=2,
-    read=0,
-    status=0,
-    redirect=0,
-    other=0,
-    respect_retry_after_header=False,
+    total=None, connect=2, read=0, status=0, redirect=0, other=0, respect_retry_after_header=False
 )
 GET_RETRY = Retry(
     total=1,
@@ -138,10 +132,7 @@ class _WatchedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _WatchedPool,
-            "https": _WatchedTlsPool,
-        }
+        self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         if self._pool is None:

@@ -10,14 +10,4 @@ from app.sms.quotes.price_routes import blueprint as prices
 from app.sms.quotes.routes import blueprint as quotes
 from app.sms.recovery.routes import blueprint as recovery
 
-BLUEPRINTS = (
-    sms,
-    messages,
-    recovery,
-    analytics,
-    inbounds,
-    prices,
-    quotes,
-    templates,
-    privacy,
-)
+BLUEPRINTS = (sms, messages, recovery, analytics, inbounds, prices, quotes, templates, privacy)

@@ -36,12 +36,7 @@ from app.db.old_rows import Stop, never
 from app.db.prepared import Prepared
 from app.failpoints import failpoints
 from app.sms.analytics.contribution import RollupDelta, RollupKey, count_messages
-from app.sms.analytics.delivery_counts import (
-    DeliveryCounts,
-    add_counts,
-    count_delivery,
-    is_stored,
-)
+from app.sms.analytics.delivery_counts import DeliveryCounts, add_counts, count_delivery, is_stored
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
 from app.sms.lifecycle.latency import pack, read_packed, unpack

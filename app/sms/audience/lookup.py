@@ -29,21 +29,11 @@ from sqlalchemy import (
 
 from app.db.base import table_of
 from app.db.prepared import chunked
-from app.sms.audience.chunks import (
-    INSERT_CHUNKS,
-    AudienceChunk,
-    choose_chunk_size,
-    make_chunk_rows,
-)
+from app.sms.audience.chunks import INSERT_CHUNKS, AudienceChunk, choose_chunk_size, make_chunk_rows
 from app.sms.audience.grown import pause_if_grown
 from app.sms.content.languages import choose_language
 from app.sms.content.measure import TextPattern
-from app.sms.content.placeholders import (
-    DEFAULT,
-    find_placeholders,
-    name_field,
-    read_value,
-)
+from app.sms.content.placeholders import DEFAULT, find_placeholders, name_field, read_value
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import lock_broadcast
 from app.sms.lifecycle.gates import read_gates
@@ -82,9 +72,7 @@ EXCLUSION_REASONS = (None, ExclusionReason.OPTED_OUT, ExclusionReason.NO_CONSENT
 EXCLUSION_INDEX = {
     Category.TRANSACTIONAL: case((_SUPPRESSIONS.c.scope == Scope.ALL, 1), else_=0),
     Category.MARKETING: case(
-        (_SUPPRESSIONS.c.scope.is_not(None), 1),
-        (_SUBSCRIBERS.c.consented_at.is_(None), 2),
-        else_=0,
+        (_SUPPRESSIONS.c.scope.is_not(None), 1), (_SUBSCRIBERS.c.consented_at.is_(None), 2), else_=0
     ),
 }
 

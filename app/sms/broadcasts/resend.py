@@ -68,10 +68,7 @@ def resend_undelivered(
         return answer
     try:
         original, phones, excluded, awaited = _find_unreached(
-            ctx,
-            public_id,
-            include_permanent=include_permanent,
-            include_cancelled=include_cancelled,
+            ctx, public_id, include_permanent=include_permanent, include_cancelled=include_cancelled
         )
         if not phones:
             raise _explain_nothing(original, excluded, awaited)

@@ -14,10 +14,7 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import UNSENT, BatchState, BroadcastStatus
 
 _BATCHES, _BROADCASTS = table_of(Batch).c, table_of(Broadcast).c
-_IS_DUE = (
-    _BROADCASTS.status == BroadcastStatus.SCHEDULED,
-    _BROADCASTS.send_at <= bindparam("now"),
-)
+_IS_DUE = (_BROADCASTS.status == BroadcastStatus.SCHEDULED, _BROADCASTS.send_at <= bindparam("now"))
 _DUE = Prepared(select(_BROADCASTS.id).where(*_IS_DUE))
 _IS_RESOLVING = _BROADCASTS.resolving & (_BROADCASTS.status != BroadcastStatus.CANCELLED)
 _HAS_UNSENT = (

@@ -17,24 +17,14 @@ from app.db.base import table_of
 from app.db.engine import repeat_on_conflict
 from app.failpoints import failpoints
 from app.ids import make_id
-from app.sms.audience.chunks import (
-    INSERT_CHUNKS,
-    AudienceChunk,
-    chunk_recipients,
-    make_chunk_rows,
-)
+from app.sms.audience.chunks import INSERT_CHUNKS, AudienceChunk, chunk_recipients, make_chunk_rows
 from app.sms.audience.expand import look_up_small
 from app.sms.audience.plan import plan_chunks
 from app.sms.broadcasts.duplicates import DuplicateCheck, find_duplicate, reject_duplicate
 from app.sms.broadcasts.idempotency import RequestKey, keep_key
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_in
-from app.sms.dispatch.one_batch import (
-    INSERT_BROADCASTS,
-    OneBatch,
-    claim_new,
-    prepare_one_batch,
-)
+from app.sms.dispatch.one_batch import INSERT_BROADCASTS, OneBatch, claim_new, prepare_one_batch
 from app.sms.dispatch.submit import Accepted
 from app.sms.lifecycle.finalize import finalize_in
 from app.sms.lifecycle.locks import lock_request_keys, lock_storing

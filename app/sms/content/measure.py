@@ -55,10 +55,7 @@ class TextPattern:
         return self.measure_columns(columns, {}, len(recipients))
 
     def measure_columns(
-        self,
-        columns: Mapping[str, Sequence[str | None]],
-        defaults: Mapping[str, str],
-        rows: int,
+        self, columns: Mapping[str, Sequence[str | None]], defaults: Mapping[str, str], rows: int
     ) -> list[TextSize | None]:
         """Return sizes as `measure` does, of values in columns; None takes the default."""
         filled, lacking = dict[str, Sequence[Any]](), set[int]()

@@ -37,10 +37,7 @@ _TAKEN = "A template with this name exists; replace it instead."
 def list_templates(query: dict[str, Any]) -> dict[str, Any]:
     """List templates that are not archived, each in its newest version."""
     page = templates.list_templates(current_context(), **query)
-    return {
-        "templates": [show_template(template) for template in page.rows],
-        "cursor": page.cursor,
-    }
+    return {"templates": [show_template(template) for template in page.rows], "cursor": page.cursor}
 
 
 @blueprint.route("", methods=["POST"])

@@ -6,13 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Row
 
-from app.http.fields import (
-    Cursor,
-    next_cursor,
-    nullable,
-    reject_untransportable,
-    required,
-)
+from app.http.fields import Cursor, next_cursor, nullable, reject_untransportable, required
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,

@@ -11,13 +11,7 @@ from app.sms.audience.expand import count_recipients, iterate_chunks
 from app.sms.caps.prices import Cost, read_prices
 from app.sms.content.placeholders import fill_text, find_placeholders
 from app.sms.context import Context
-from app.sms.drafts.request import (
-    TEXT_KEYS,
-    make_request,
-    merge_values,
-    read_times,
-    select_text,
-)
+from app.sms.drafts.request import TEXT_KEYS, make_request, merge_values, read_times, select_text
 from app.sms.models.states import Category
 from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.request.model import BroadcastRequest, collect_defaults

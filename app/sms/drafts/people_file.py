@@ -36,13 +36,7 @@ from app.subscribers.lists.phone_list import (
     read_rows,
     sort_phones,
 )
-from app.subscribers.lists.reader import (
-    TOO_MANY_CELLS,
-    Heading,
-    Row,
-    UnusableFile,
-    UnusableHeaders,
-)
+from app.subscribers.lists.reader import TOO_MANY_CELLS, Heading, Row, UnusableFile, UnusableHeaders
 
 # A draft is read whenever a text is counted: larger files are imported.
 MAX_FILE_BYTES = 5_000_000
@@ -235,10 +229,7 @@ def _guess_columns(first_row: Sequence[str], headers: Sequence[str]) -> list[str
 
 
 def _read_row(
-    row: FileRow,
-    reader: PhoneReader,
-    permissions: PermissionColumns,
-    at: int | None,
+    row: FileRow, reader: PhoneReader, permissions: PermissionColumns, at: int | None
 ) -> FileRow:
     """Return a row with the number of the column `at`, and what its other columns permit."""
     if row.fault and row.position == WHOLE_ROW:

@@ -219,10 +219,7 @@ def _select_threads(window: Select[Any], show: ThreadFilter) -> Select[Any]:
         .outerjoin(_SUBSCRIBERS, _SUBSCRIBERS.c.phone == texts.c.sender)
         .outerjoin(
             _SUPPRESSIONS,
-            and_(
-                _SUPPRESSIONS.c.phone == texts.c.sender,
-                _SUPPRESSIONS.c.released_at.is_(None),
-            ),
+            and_(_SUPPRESSIONS.c.phone == texts.c.sender, _SUPPRESSIONS.c.released_at.is_(None)),
         )
         .where(~exists().where(newer.c.sender == texts.c.sender, newer.c.id > texts.c.id))
         .where(~texts.c.sender.startswith(_PSEUDONYMS))

@@ -219,12 +219,7 @@ def explain_status(
 ) -> dict[str, Any]:
     """Show a message's status and code, the reason, and whether sending again may help."""
     reason = explain_exclusion(status, exclusion_reason) or explain(status, code)
-    return {
-        "status": status.value,
-        "code": code,
-        "reason": reason.sentence,
-        "retry": reason.retry,
-    }
+    return {"status": status.value, "code": code, "reason": reason.sentence, "retry": reason.retry}
 
 
 # Percentiles of the messages delivered so far.

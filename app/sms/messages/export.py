@@ -17,11 +17,7 @@ _explain = cache(explain)
 
 
 def export_messages(
-    ctx: Context,
-    public_id: str,
-    *,
-    masked: bool,
-    wanted: MessageFilter = ALL,
+    ctx: Context, public_id: str, *, masked: bool, wanted: MessageFilter = ALL
 ) -> Iterator[str]:
     """Return the file, some thousand lines at a time.
 

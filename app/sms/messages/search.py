@@ -13,11 +13,7 @@ from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
 from app.sms.dispatch.payload import choose_text
-from app.sms.lifecycle.counts import (
-    STATUS_BY_BATCH_STATE,
-    explain_status,
-    status_before_batching,
-)
+from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, explain_status, status_before_batching
 from app.sms.messages.queries import MESSAGE_COLUMNS
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import BROADCAST_URL, Broadcast, Chunk

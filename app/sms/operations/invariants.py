@@ -18,14 +18,7 @@ from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.reports import DeliveryCount
-from app.sms.models.states import (
-    AT_SINCH,
-    FINAL,
-    OPEN,
-    PROVEN_UNSENT,
-    BatchState,
-    BroadcastStatus,
-)
+from app.sms.models.states import AT_SINCH, FINAL, OPEN, PROVEN_UNSENT, BatchState, BroadcastStatus
 from app.sms.models.statuses import ENDED
 
 _S = BatchState

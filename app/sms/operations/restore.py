@@ -15,11 +15,7 @@ from app.db.schema import BACKUP_OF
 from app.keys.restored import mark_keys_restored
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.context import Context
-from app.sms.inbound.receive import (
-    fetch_inbounds_when_due,
-    read_listed_at,
-    set_listed_at,
-)
+from app.sms.inbound.receive import fetch_inbounds_when_due, read_listed_at, set_listed_at
 from app.sms.lifecycle.gates import add_in_doubt, begin_restore, end_restore, read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast

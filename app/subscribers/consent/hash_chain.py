@@ -20,13 +20,7 @@ _FIELDS = ("phone", "actor", "channel", "source", "wording", "tag")
 
 
 def write_content(
-    *,
-    phone: str,
-    actor: str,
-    channel: str,
-    source: str,
-    wording: str,
-    tag: str | None,
+    *, phone: str, actor: str, channel: str, source: str, wording: str, tag: str | None
 ) -> str:
     """Return the content of a link, in ASCII, so that any text survives any database.
 

@@ -16,16 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import (
-    Connection,
-    Row,
-    Update,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Row, Update, func, insert, or_, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.db.base import table_of

@@ -323,10 +323,7 @@ def _compile_open(delimiter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     sign = re.escape(delimiter)
     quoted = r'(?:[^"\r]|"")*+'
     cells = rf'(?:(?:"{quoted}"|[^"{sign}\r\n][^{sign}\r\n]*+|){sign})*+'
-    return (
-        re.compile(rf'{cells}"{quoted}'),
-        re.compile(rf'{quoted}(?:"{sign}{cells}"{quoted})?'),
-    )
+    return (re.compile(rf'{cells}"{quoted}'), re.compile(rf'{quoted}(?:"{sign}{cells}"{quoted})?'))
 
 
 @dataclass(frozen=True, slots=True)

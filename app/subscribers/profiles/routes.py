@@ -141,9 +141,7 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 @require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(CsvQuerySchema(), location="query")
 @blueprint.response(
-    HTTPStatus.OK,
-    **CSV_RESPONSE,
-    description="A line per subscriber, in the format of imports.",
+    HTTPStatus.OK, **CSV_RESPONSE, description="A line per subscriber, in the format of imports."
 )
 def export_all_subscribers(query: dict[str, Any]) -> Response:
     """Export all subscribers as a CSV file."""

@@ -122,9 +122,7 @@ def confirm_suppression(suppression_id: str) -> Row[Any]:
 @require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(SuppressionFileQuerySchema(), location="query")
 @blueprint.response(
-    HTTPStatus.OK,
-    **CSV_RESPONSE,
-    description="A line per suppression, in the format of imports.",
+    HTTPStatus.OK, **CSV_RESPONSE, description="A line per suppression, in the format of imports."
 )
 def export_all_suppressions(query: dict[str, Any]) -> Response:
     """Export suppressions as a CSV file."""

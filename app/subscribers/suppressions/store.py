@@ -208,13 +208,7 @@ def _resolve_conflict(row: Row[Any], request: SuppressionRequest) -> dict[str, A
 
 
 def release(
-    tx: Connection,
-    ctx: SubscriberContext,
-    phone: str,
-    *,
-    at: datetime,
-    actor: str,
-    by_phone: bool,
+    tx: Connection, ctx: SubscriberContext, phone: str, *, at: datetime, actor: str, by_phone: bool
 ) -> bool:
     """Release a number.  Returns True if it was suppressed before.  Raises WrongKey.
 

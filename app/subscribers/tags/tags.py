@@ -16,12 +16,7 @@ from app.failpoints import failpoints
 from app.pagination import Page, make_page
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
-from app.subscribers.tags.assignments import (
-    add_tags,
-    lock_subscribers,
-    remove_tags,
-    require_room,
-)
+from app.subscribers.tags.assignments import add_tags, lock_subscribers, remove_tags, require_room
 
 MAX_ERRORS_SHOWN = 100
 # Assignments deleted in one transaction, which takes some 10 ms.

@@ -20,12 +20,7 @@ from app.accounts.factor import (
     make_uri,
     turn_off,
 )
-from app.accounts.own import (
-    PasswordRefused,
-    TypedPassword,
-    change_password,
-    renew_recovery_codes,
-)
+from app.accounts.own import PasswordRefused, TypedPassword, change_password, renew_recovery_codes
 from app.accounts.roles import Role
 from app.errors import BadInput, Conflict
 from app.http.arguments import collect_errors

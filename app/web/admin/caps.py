@@ -11,14 +11,7 @@ from app.accounts.roles import Role
 from app.errors import BadInput, NotFound, reject_field
 from app.http.arguments import collect_errors
 from app.sms.caps.budget import find_key
-from app.sms.caps.caps import (
-    CapName,
-    list_caps,
-    list_used_caps,
-    read_amount,
-    remove_cap,
-    set_cap,
-)
+from app.sms.caps.caps import CapName, list_caps, list_used_caps, read_amount, remove_cap, set_cap
 from app.sms.caps.prices import format_price, read_prices
 from app.sms.context import Context
 from app.sms.models.cap import ALL, KEY, CapPeriod, CapUnit

@@ -73,8 +73,7 @@ def find_pause(
 ) -> HistoryEntry | None:
     """Return the pause that kept texts from being delivered between two times."""
     return next(
-        (entry for entry in history if entry.action == "pause" and since <= entry.at <= until),
-        None,
+        (entry for entry in history if entry.action == "pause" and since <= entry.at <= until), None
     )
 
 

@@ -15,20 +15,12 @@ from app.ids import make_id
 from app.sms.audience.grown import find_growth, find_quoted
 from app.sms.broadcasts import control
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, CancelSchema
-from app.sms.broadcasts.views import (
-    BroadcastView,
-    list_broadcasts,
-    view_broadcast,
-    view_delivery,
-)
+from app.sms.broadcasts.views import BroadcastView, list_broadcasts, view_broadcast, view_delivery
 from app.sms.current import current_context
 from app.sms.drafts.approval import resume_as_user
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.operations.history import HistoryEntry, read_history
-from app.web.broadcasts.accounting import (
-    account_for,
-    count_never_handed,
-)
+from app.web.broadcasts.accounting import account_for, count_never_handed
 from app.web.broadcasts.delivery import describe_delivery
 from app.web.broadcasts.history import describe_entry, list_events
 from app.web.broadcasts.people import link_lines

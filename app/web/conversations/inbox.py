@@ -16,12 +16,7 @@ from app.config.keys import OWN_CLIENT, PEOPLE_CLIENT
 from app.errors import BadInput, ClarionError, Conflict, NotFound, RequestRunning
 from app.http.fields import Cursor, MessageText
 from app.sms.current import current_context
-from app.sms.inbound.answer import (
-    AnsweredMeanwhile,
-    answer_thread,
-    explain_refusal,
-    name_state,
-)
+from app.sms.inbound.answer import AnsweredMeanwhile, answer_thread, explain_refusal, name_state
 from app.sms.inbound.threads import (
     SentAnswer,
     Thread,

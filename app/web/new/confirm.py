@@ -37,13 +37,7 @@ from app.web.guard import (
     make_page_blueprint,
     require_role,
 )
-from app.web.new.figures import (
-    QuoteFacts,
-    describe_quote,
-    explain_costly,
-    find_reason,
-    say_parts,
-)
+from app.web.new.figures import QuoteFacts, describe_quote, explain_costly, find_reason, say_parts
 from app.web.new.frame import (
     find,
     find_counted_page,

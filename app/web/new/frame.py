@@ -23,12 +23,7 @@ from app.web.words import find_zone
 
 # An argument of the address: the page is shown with its counts, which may take seconds.
 _COUNTED = "counted"
-_STEPS = {
-    "text": "Text",
-    "audience": "Audience",
-    "when": "When",
-    "confirm": "Confirm",
-}
+_STEPS = {"text": "Text", "audience": "Audience", "when": "When", "confirm": "Confirm"}
 # What a draft lacks until a step is done.
 _MISSING = {"text": "the text", "audience": "the audience", "when": "its kind and its start"}
 # The step at which a field of the request is entered.

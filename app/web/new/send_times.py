@@ -10,12 +10,7 @@ from app.config import SubscriberRules
 from app.phone.country import UNKNOWN
 from app.phone.country_names import name_country
 from app.sms.drafts.count import DraftCount
-from app.sms.eligibility.quiet_hours import (
-    Location,
-    find_one_zone,
-    find_window,
-    list_open_spans,
-)
+from app.sms.eligibility.quiet_hours import Location, find_one_zone, find_window, list_open_spans
 from app.web.words import clock_time, people
 
 MAX_DRAWN = 5

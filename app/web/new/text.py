@@ -39,12 +39,7 @@ from app.subscribers.profiles.queries import look_up_subscribers
 from app.subscribers.profiles.search import find_by_name
 from app.text.lookalikes import suggest_gsm_text
 from app.web.guard import current_user, describe_actor, go_to, make_page_blueprint, require_role
-from app.web.new.figures import (
-    describe_cheaper,
-    describe_count,
-    describe_shorter,
-    say_nothing,
-)
+from app.web.new.figures import describe_cheaper, describe_count, describe_shorter, say_nothing
 from app.web.new.frame import (
     describe_so_far,
     find,

@@ -74,10 +74,7 @@ def read_thread(
     """
     sent = search_messages(ctx, recipient=phone, cursor=ours, limit=_SHOWN)
     received = list_texts_from(ctx, phone, cursor=theirs, limit=_SHOWN)
-    texts = [
-        *map(_show_ours, sent["messages"]),
-        *map(_show_theirs, received.rows),
-    ]
+    texts = [*map(_show_ours, sent["messages"]), *map(_show_theirs, received.rows)]
     is_last = sent["cursor"] is None and received.cursor is None
     is_first = ours is None and theirs is None
     times = [entry.at for entry in texts]

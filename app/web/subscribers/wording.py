@@ -41,11 +41,7 @@ DETAIL_MISTAKES = FIELD_MISTAKES | {
     "language": "Write a language such as sv, pt-BR or zh-Hans.",
     "time_zone": "Write a zone such as Europe/Stockholm.",
 }
-VALUE_TYPES = {
-    ValueType.TEXT: "text",
-    ValueType.NUMBER: "number",
-    ValueType.BOOLEAN: "yes or no",
-}
+VALUE_TYPES = {ValueType.TEXT: "text", ValueType.NUMBER: "number", ValueType.BOOLEAN: "yes or no"}
 NO_NOTE = "Write why, for those who ask later: 1 to 200 characters."
 # What can be wrong with a form that stops texts: the id of the field, and a sentence.
 _STOP_MISTAKES = {

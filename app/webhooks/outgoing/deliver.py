@@ -29,11 +29,7 @@ _OUTBOX, _DELIVERIES = table_of(OutboxEvent), table_of(Delivery)
 
 
 def deliver_next(
-    ctx: Context,
-    webhook_client: WebhookHttpClient,
-    pool: Pool,
-    *,
-    stop: Stop = never,
+    ctx: Context, webhook_client: WebhookHttpClient, pool: Pool, *, stop: Stop = never
 ) -> bool:
     """Post due deliveries of one endpoint for about a second.  Returns False if none was due."""
     ctx.require_own_database()

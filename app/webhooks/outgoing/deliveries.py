@@ -73,12 +73,7 @@ def replay_delivery(
 
 
 def replay_since(
-    ctx: Context,
-    endpoint_public_id: str,
-    *,
-    since: datetime,
-    delivered: bool = False,
-    actor: str,
+    ctx: Context, endpoint_public_id: str, *, since: datetime, delivered: bool = False, actor: str
 ) -> int:
     """Make abandoned events since a time due again, and with `delivered` delivered ones too.
 
