@@ -147,9 +147,12 @@ def test_a_report_that_cannot_be_written_is_told_and_nobody_is_left_out(
     sandbox_server, sandbox, postgres, file, tmp_path
 ):
     report = tmp_path / "report.csv"
-    # The limit holds for every file of the process: the database is another's.
-    database = postgres.create_database()
-    environ = settings(SINCH_REGION_URL=sandbox_server.url, DATABASE_URL=database)
+    # The limit holds for every file of the process, bytecode too: the database is another's.
+    environ = settings(
+        SINCH_REGION_URL=sandbox_server.url,
+        DATABASE_URL=postgres.create_database(),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
     numbers = many_numbers(3000)
 
     ended = subprocess.run(

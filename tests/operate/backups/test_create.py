@@ -115,9 +115,13 @@ def test_a_folder_that_cannot_be_written_is_named(run, either_database, tmp_path
 
 
 def test_a_full_disk_leaves_no_half_backup(either_machine, folder):
-    """The limit on a file's size is that of a disk which has no room left."""
+    """The limit on a file's size is that of a disk which has no room left.
+
+    It holds for the bytecode of our modules too, which Python would leave cut off.
+    """
     either_machine.store(many_numbers(3_000))
     url = str(either_machine.ctx.db.engine.url)
+    environ = settings(DATABASE_URL=url, BACKUP_DIR=str(folder), PYTHONDONTWRITEBYTECODE="1")
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -125,7 +129,7 @@ def test_a_full_disk_leaves_no_half_backup(either_machine, folder):
     ended = run_process(
         [*FLASK, "backup", "create"],
         cwd=ROOT,
-        env=clean_environ(settings(DATABASE_URL=url, BACKUP_DIR=str(folder))),
+        env=clean_environ(environ),
         preexec_fn=limit,
         capture_output=True,
         text=True,
