@@ -134,7 +134,7 @@ def run() -> int:
 def _choose_settings(folder: Path) -> None:
     """Write settings to a folder, and leave no others in the environment."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    port, sandbox_port = _find_free_ports(2)
+    port, sandbox_port = _find_free_ports()
     os.environ.clear()
     os.environ.update(kept, PORT=str(port))
     write_env_file(folder / ".env", example=ROOT / ".env.example")
@@ -146,13 +146,11 @@ def _choose_settings(folder: Path) -> None:
     )
 
 
-def _find_free_ports(count: int) -> list[int]:
-    """Return ports on which no process listens."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
+def _find_free_ports() -> tuple[int, int]:
+    """Return two ports on which no process listens."""
+    local = ("127.0.0.1", 0)
+    with socket.create_server(local) as one, socket.create_server(local) as other:
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,18 +103,14 @@ class SandboxServer:
 
 
 def serve(
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8089,
-    ledger_path: str | Path | None = None,
-    settings: Settings | None = None,
+    *, port: int, ledger_path: str | Path | None = None, settings: Settings | None = None
 ) -> None:
     """Run a sandbox until SIGTERM or Ctrl-C."""
     ended = threading.Event()
     ends = (signal.SIGTERM, signal.SIGINT)
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in ends}
     try:
-        with SandboxServer(port, host=host, ledger_path=ledger_path, settings=settings) as server:
+        with SandboxServer(port, ledger_path=ledger_path, settings=settings) as server:
             plan_id = server.plan.settings.plan_id
             sys.stdout.write(f"Sinch sandbox on {server.url}, plan {plan_id}. Nothing is sent.\n")
             sys.stdout.flush()

@@ -4,7 +4,7 @@ import hmac
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app.sandbox.api.fields import Json, parse_object
@@ -12,11 +12,13 @@ from app.sandbox.engine.service_plan import ServicePlan
 from app.sandbox.errors import ApiError
 
 
-def sinch_blueprint(name: str) -> Blueprint:
-    """Return a blueprint under the plan's URL that checks the token of each request."""
-    blueprint = Blueprint(name, __name__, url_prefix="/xms/v1/<plan_id>")
-    blueprint.url_value_preprocessor(_check_token)
-    return blueprint
+def check_token(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Take the plan from the values of a URL.  Raises ApiError 401 for another's, or its token."""
+    settings, plan_id = current_plan().settings, (values or {}).pop("plan_id", None)
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    matches = hmac.compare_digest(token.strip().encode(), settings.token.encode())
+    if scheme.lower() != "bearer" or not matches or plan_id != settings.plan_id:
+        raise ApiError(HTTPStatus.UNAUTHORIZED, "unauthorized", "wrong token for this plan")
 
 
 def current_plan() -> ServicePlan:
@@ -38,14 +40,6 @@ def parse_body() -> Json:
 def register_errors(app: Flask) -> None:
     app.register_error_handler(ApiError, _answer_api_error)
     app.register_error_handler(HTTPException, _answer_http_error)
-
-
-def _check_token(endpoint: str | None, values: dict[str, Any] | None) -> None:
-    settings, plan_id = current_plan().settings, (values or {}).pop("plan_id", None)
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    matches = hmac.compare_digest(token.strip().encode(), settings.token.encode())
-    if scheme.lower() != "bearer" or not matches or plan_id != settings.plan_id:
-        raise ApiError(HTTPStatus.UNAUTHORIZED, "unauthorized", "wrong token for this plan")
 
 
 def _answer_api_error(error: ApiError) -> tuple[Response, int]:

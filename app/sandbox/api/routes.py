@@ -2,9 +2,9 @@
 
 from http import HTTPStatus
 
-from flask import Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox.api.access import current_plan, parse_body, sinch_blueprint
+from app.sandbox.api.access import check_token, current_plan, parse_body
 from app.sandbox.api.fields import Json
 from app.sandbox.api.queries import paginate, read_window
 from app.sandbox.clock import format_time
@@ -13,7 +13,8 @@ from app.sandbox.engine.parts import count_parts
 from app.sandbox.engine.reports import build_batch_report
 from app.sandbox.errors import bad_constraint
 
-blueprint = sinch_blueprint("sinch")
+blueprint = Blueprint("sinch", __name__, url_prefix="/xms/v1/<plan_id>")
+blueprint.url_value_preprocessor(check_token)
 
 
 @blueprint.post("/batches")
