@@ -21,11 +21,11 @@ from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles.crud import change_subscriber
 from app.subscribers.profiles.queries import Person
 from app.subscribers.profiles.schemas import DetailsSchema
-from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import NewSuppressionSchema, ReleaseSchema
 from app.subscribers.tags.tags import list_tag_names
 from app.web.guard import describe_actor, go_to, make_page_blueprint, require_role
 from app.web.subscribers.erase import find_person
+from app.web.subscribers.suppressions import allow_texts, stop_texts
 from app.web.subscribers.thread import ThreadPage, read_thread
 from app.web.subscribers.wording import (
     NO_NOTE,
@@ -73,14 +73,7 @@ def suppress(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
         body = NewSuppressionSchema().load(form | {"phone": person["phone"]})
     except ValidationError as e:
         return _show_mistakes(person, form, explain_stop(e))
-    manage.add_suppressions(
-        current_subscriber_context(),
-        [person["phone"]],
-        actor=describe_actor(),
-        channel=manage.PAGE,
-        scope=body["scope"],
-        note=body["note"] or None,
-    )
+    stop_texts(person["phone"], scope=body["scope"], note=body["note"])
     flash("Stopped.\nIt holds over every import. It is kept with your name.", "done")
     return go_to("person.show_person", subscriber_id=subscriber_id)
 
@@ -118,14 +111,7 @@ def release(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     if person["suppression"] is None:
         flash("Nothing was done.\nTexts were allowed already.", "warn")
         return go_to("person.show_person", subscriber_id=subscriber_id)
-    manage.release_suppression(
-        current_subscriber_context(),
-        person["suppression"].public_id,
-        actor=describe_actor(),
-        channel=manage.PAGE,
-        note=body["note"],
-    )
-    flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
+    allow_texts(person["suppression"].public_id, note=body["note"])
     return go_to("person.show_person", subscriber_id=subscriber_id)
 
 

@@ -16,6 +16,7 @@ from app.phone.e164 import mask_number
 from app.sms.current import current_context
 from app.sms.inbound.list import find_inbounds
 from app.subscribers.current import current_subscriber_context
+from app.subscribers.models import Scope
 from app.subscribers.profiles.search import find_by_numbers
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import (
@@ -72,14 +73,7 @@ def add() -> Response | tuple[str, HTTPStatus]:
         errors |= explain_stop(e)
     if errors:
         return _show_list(form, errors), HTTPStatus.BAD_REQUEST
-    manage.add_suppressions(
-        current_subscriber_context(),
-        [phone],
-        actor=describe_actor(),
-        channel=manage.PAGE,
-        scope=given["scope"],
-        note=given["note"] or None,
-    )
+    stop_texts(phone, scope=given["scope"], note=given["note"])
     # The note is in a cookie.
     to = mask_number(phone)
     flash(f"Stopped.\nTexts to {to} are stopped. It is kept with your name.", "done")
@@ -104,14 +98,7 @@ def release(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
     except ValidationError:
         return _show_one(row, note=form["note"], error=NO_NOTE), HTTPStatus.BAD_REQUEST
     try:
-        manage.release_suppression(
-            current_subscriber_context(),
-            suppression_id,
-            actor=describe_actor(),
-            channel=manage.PAGE,
-            note=note,
-        )
-        flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
+        allow_texts(suppression_id, note=note)
     except Conflict as e:
         flash_refusal(e)
     return go_to("suppression_pages.show_one", suppression_id=suppression_id)
@@ -145,6 +132,21 @@ def judge(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
     except Conflict as e:
         flash_refusal(e)
     return target
+
+
+def stop_texts(phone: str, *, scope: Scope, note: str) -> None:
+    """Suppress a number for who is signed in."""
+    ctx, actor = current_subscriber_context(), describe_actor()
+    manage.add_suppressions(
+        ctx, [phone], actor=actor, channel=manage.PAGE, scope=scope, note=note or None
+    )
+
+
+def allow_texts(suppression_id: str, *, note: str) -> None:
+    """Release a number for who is signed in, and say so.  Raises Conflict."""
+    ctx, actor = current_subscriber_context(), describe_actor()
+    manage.release_suppression(ctx, suppression_id, actor=actor, channel=manage.PAGE, note=note)
+    flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
 
 
 def _find(suppression_id: str) -> Row[Any]:
