@@ -52,7 +52,7 @@ _SENDERS = 2
 _TROUBLE_STEPS = 1_200
 # Once all is calm these take their time: work that is begun again and again, and does nothing, is a
 # failure.  A restored database with many batches in doubt asks for hundreds of lists a minute.
-_CALM_STEPS, _CALM_STEPS_S = 5_000, 300.0
+_CALM_STEPS, _CALM_STEPS_S = 20_000, 300.0
 # Once nothing goes wrong any more, so long may it take until all has ended.
 _CALM_S = 4 * 3600.0
 # Of all runs; in the others reports are asked for.
