@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.sinch.schemas import BatchReport
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
@@ -17,6 +18,16 @@ from app.sms.recovery.confirm import was_restored
 from app.sms.reports.record import DeliveryReport
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
+_FIND_REPORTED = Prepared(
+    select(_BATCHES, _BROADCASTS.c.purged_at)
+    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
+    .where(
+        or_(
+            _BATCHES.c.client_reference == bindparam("reference"),
+            _BATCHES.c.sinch_id == bindparam("sinch_id"),
+        )
+    )
+)
 
 
 def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport]:
@@ -84,12 +95,8 @@ def _is_certain(batch: Row[Any]) -> bool:
 
 def _find_batch(tx: Connection, report: BatchReport) -> Row[Any] | None:
     """Find the reported batch; of several, one that Sinch has under this id for certain."""
-    is_ours = or_(
-        _BATCHES.c.client_reference == report.client_reference,
-        _BATCHES.c.sinch_id == report.batch_id,
-    )
-    query = select(_BATCHES, _BROADCASTS.c.purged_at).where(is_ours)
-    rows = tx.execute(query.join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)).all()
+    ids = {"reference": report.client_reference, "sinch_id": report.batch_id}
+    rows = _FIND_REPORTED.fetch(tx, ids)
     return max(
         rows, key=lambda row: _is_certain(row) and row.sinch_id == report.batch_id, default=None
     )
