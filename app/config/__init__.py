@@ -44,6 +44,7 @@ from app.config.values import (
     join_host_port,
     read_choice,
     read_int,
+    read_switch,
     require,
     require_strong,
 )
@@ -93,6 +94,7 @@ class Config:
     port: int
     web_concurrency: int
     web_threads: int
+    web_cpu_affinity: bool
     client_timeout_s: int
     log_level: str
     api_keys: tuple[KeyHash, ...]
@@ -241,6 +243,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         port=read_int(environ, "PORT", 3000, lowest=1, highest=65535),
         web_concurrency=_read_processes(environ, env, redis_url=redis_url),
         web_threads=read_int(environ, "WEB_THREADS", 32, lowest=1, highest=512),
+        web_cpu_affinity=read_switch(environ, "WEB_CPU_AFFINITY", default=False),
         client_timeout_s=read_int(environ, "CLIENT_TIMEOUT_S", 15, lowest=1, highest=300),
         log_level=_read_log_level(environ),
         api_keys=api_keys,

@@ -180,6 +180,34 @@ def test_as_many_workers_and_threads_as_asked_for(sandbox_server, sandbox, tmp_p
     assert len(workers) == 3
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="CPU affinity is Linux's")
+def test_web_processes_keep_to_processors_of_their_own_if_asked(
+    shared, sandbox_server, sandbox, tmp_path
+):
+    machine = sorted(os.sched_getaffinity(0))
+    settings = {"SINCH_REGION_URL": sandbox_server.url, "WEB_CONCURRENCY": "2"}
+    expected = sorted([{cpu} for cpu in (machine * 2)[:2]], key=min)
+
+    with running(tmp_path / "output", **settings, WEB_CPU_AFFINITY="on") as service:
+        first, second = _wait_for_affinity(service, expected)
+        os.kill(first, signal.SIGKILL)
+        later = _wait_for_affinity(service, expected, without=first)
+
+    assert second in later
+    assert [os.sched_getaffinity(worker) for worker in shared.workers()] == [set(machine)]
+
+
+def _wait_for_affinity(service, expected, without=None):
+    """Wait until web processes have these processors.  Returns the processes."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        workers = [worker for worker in service.workers() if worker != without]
+        if sorted(map(os.sched_getaffinity, workers), key=min) == expected:
+            return workers
+        time.sleep(0.05)
+    raise TimeoutError("no such processes")
+
+
 def test_development_listens_on_this_machine_only(shared):
     with pytest.raises(OSError):  # noqa: PT011  # refused or unreachable, as the machine has it
         socket.create_connection((_outer_address(), int(shared.url.rpartition(":")[2])), 1)
