@@ -5,7 +5,8 @@ beside references of the same run: a bare Flask answer, a bare `requests` POST, 
 and a plain Flask service that validates, posts and logs but stores nothing.  The load generator and
 the Sinch share the processors: their time is printed as what is not left for the service.
 
-`python -m bench.bench_single_send FOLDER` measures the Clarion of another checkout as well.
+`python -m bench.bench_single_send FOLDER` measures the Clarion of another checkout as well.  With
+WEB_CPU_AFFINITY=on in the environment each process of ours keeps to one processor.
 """
 
 import contextlib
@@ -182,7 +183,12 @@ def _clarion(
     with tempfile.TemporaryDirectory(dir=".") as folder:
         url = url or f"sqlite:///{Path(folder).resolve() / 'clarion.db'}"
         settings = make_settings(
-            url, sinch=sinch, PORT=str(port), WEB_CONCURRENCY=str(processes), **_QUIET
+            url,
+            sinch=sinch,
+            PORT=str(port),
+            WEB_CONCURRENCY=str(processes),
+            WEB_CPU_AFFINITY=os.environ.get("WEB_CPU_AFFINITY", "off"),
+            **_QUIET,
         )
         # By the other checkout's own code: it may know fewer migrations.
         subprocess.run(
