@@ -88,7 +88,8 @@ def pre_fork(server: Any, worker: Any) -> None:
     Threads on several processors mostly wait for the interpreter's lock, and hand it to and fro.
     """
     if _config.web_cpu_affinity and hasattr(os, "sched_getaffinity"):
-        taken = [other.processor for other in server.WORKERS.values()]
+        # Before a reload the setting may have been off.
+        taken = [getattr(other, "processor", None) for other in server.WORKERS.values()]
         worker.processor = min(sorted(os.sched_getaffinity(0)), key=taken.count)
 
 

@@ -185,10 +185,14 @@ def test_web_processes_keep_to_processors_of_their_own_if_asked(
     shared, sandbox_server, sandbox, tmp_path
 ):
     machine = sorted(os.sched_getaffinity(0))
-    settings = {"SINCH_REGION_URL": sandbox_server.url, "WEB_CONCURRENCY": "2"}
+    file = tmp_path / "settings"
+    settings = {"SINCH_REGION_URL": sandbox_server.url, "ENV_FILE": str(file)}
     expected = sorted([{cpu} for cpu in (machine * 2)[:2]], key=min)
+    file.write_text("WEB_CPU_AFFINITY=off")
 
-    with running(tmp_path / "output", **settings, WEB_CPU_AFFINITY="on") as service:
+    with running(tmp_path / "output", **settings, WEB_CONCURRENCY="2") as service:
+        file.write_text("WEB_CPU_AFFINITY=on")
+        service.process.send_signal(signal.SIGHUP)
         first, second = _wait_for_affinity(service, expected)
         os.kill(first, signal.SIGKILL)
         later = _wait_for_affinity(service, expected, without=first)
