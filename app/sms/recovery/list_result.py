@@ -29,7 +29,7 @@ class ListFinding(StrEnum):
 class ListResult:
     """A finding; `sinch_id` is the oldest batch, `duplicate_sinch_ids` are further copies.
 
-    `listed` are the recipients that the list shows if they are others than ours, and may be.
+    `listed` are the recipients that the list shows, if they may differ from ours and do.
     """
 
     finding: ListFinding
@@ -43,7 +43,8 @@ def classify_list(
 ) -> ListResult:
     """Classify the listed batches with our reference, given the recipients we sent to.
 
-    `may_differ` is True if it may have been sent to others: then one of them is enough.
+    `may_differ` is True if the batch may have been sent to others: then it is found if the list
+    shows one of ours.
     """
     if not batches:
         return ListResult(ListFinding.ABSENT)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from app.db.base import table_of
 from app.phone.e164 import respell
-from app.sms.audience.chunks import load_batch_recipients
+from app.sms.audience.chunks import BatchRecipients, load_batch_recipients
 from app.sms.audience.split import find_free_start, split_off
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import await_reports, reopen_broadcast
@@ -50,16 +50,19 @@ def _accept_elsewhere(
     others = select(_BATCHES).where(_BATCHES.c.id.in_(with_them), not_sent)
     cancelled = broadcast.status is BroadcastStatus.CANCELLED
     accepted = accept_values(ctx, sinch_id=result.sinch_id, cancelled=cancelled)
-    for other in tx.execute(others.order_by(_BATCHES.c.id).with_for_update()).all():
+    found = tx.execute(others.order_by(_BATCHES.c.id).with_for_update()).all()
+    for other in found:
         values = accepted | {"next_reconcile_at": other.next_reconcile_at}
-        listed = phones.intersection(load_batch_recipients(tx, other).recipients)
+        content = load_batch_recipients(tx, other)
+        listed = phones.intersection(content.recipients)
         if len(listed) < other.size:
-            _, values = _move_off(tx, other, broadcast, listed, **values)
+            _, values = _move_off(tx, other, broadcast, content, listed, **values)
         UPDATE_BATCH.run(tx, other.id, values)
         bound = logger.bind(client_reference=other.client_reference, recipients=len(listed))
         bound.warning(
             "sinch lists recipients of a restored batch in another one: they were sent to"
         )
+    if found:
         await_reports(tx, broadcast.id)
 
 
@@ -78,12 +81,13 @@ def _set_others_aside(
         Message.status.in_(ENDED),
     )
     kept = listed | set(tx.execute(ended).scalars())
-    aside = set(load_batch_recipients(tx, row).recipients) - kept
+    content = load_batch_recipients(tx, row)
+    aside = set(content.recipients) - kept
     if len(aside) in (0, row.size):
         return {}
     now = ctx.now()
     unknown = {"state": BatchState.UNKNOWN, "unknown_at": now, "next_reconcile_at": now}
-    created, values = _move_off(tx, row, broadcast, aside, **unknown)
+    created, values = _move_off(tx, row, broadcast, content, aside, **unknown)
     _forget_submitted(tx, created)
     reopen_broadcast(tx, broadcast)
     bound = logger.bind(client_reference=row.client_reference, recipients=len(aside))
@@ -92,13 +96,17 @@ def _set_others_aside(
 
 
 def _move_off(
-    tx: Connection, row: Row[Any], broadcast: Row[Any], leaving: Set[str], **values: Any
+    tx: Connection,
+    row: Row[Any],
+    broadcast: Row[Any],
+    content: BatchRecipients,
+    leaving: Set[str],
+    **values: Any,
 ) -> tuple[Row[Any], dict[str, Any]]:
-    """Move recipients of a batch to a new one with these columns.
+    """Move recipients of a batch, whose content is given, to a new one with these columns.
 
     Returns the new batch, and the new columns of the old one.
     """
-    content = load_batch_recipients(tx, row)
     pairs = list(zip(content.recipient_indexes, content.recipients, strict=True))
     moved = [(index, phone) for index, phone in pairs if phone in leaving]
     created = split_off(
