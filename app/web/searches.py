@@ -5,11 +5,12 @@ address names a search, and the cookie has its text.
 """
 
 import secrets
-from http import HTTPStatus
 from typing import Any
 
-from flask import redirect, request, session, url_for
+from flask import request, session
 from werkzeug.wrappers import Response
+
+from app.web.guard import go_to
 
 # A browser takes cookies of 4 kB, and each of these characters may take 16 bytes in one.
 MAX_SEARCH = 60
@@ -21,7 +22,7 @@ def go_to_search(endpoint: str, text: str, **values: Any) -> Response:
     """Return the way to the page of a search, which is kept with the last ones before."""
     key = secrets.token_urlsafe(6)
     session[_SEARCHES] = [*session.get(_SEARCHES, []), [key, text[:MAX_SEARCH]]][-_KEPT:]
-    return redirect(url_for(endpoint, search=key, **values), HTTPStatus.SEE_OTHER)
+    return go_to(endpoint, search=key, **values)
 
 
 def find_search() -> str:

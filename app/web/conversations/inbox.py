@@ -151,9 +151,8 @@ def answer(text_id: int) -> Response | tuple[str, HTTPStatus]:
             production=current_app.config["PRODUCTION"],
         )
     except RequestRunning:
-        return go_to(
-            "inbox.show_thread", text_id=text_id
-        )  # a second press, while the first one is at Sinch
+        # A second press, while the first one is at Sinch.
+        return go_to("inbox.show_thread", text_id=text_id)
     except (BadInput, Conflict) as e:
         return _show_thread(text_id, _describe_failure(text, e, text_id)), e.status
     except NotFound:
